@@ -1,0 +1,175 @@
+/**
+ * Durable records: one small JSON document per object, read from memory, written through to `node:sqlite` (WAL).
+ * A row is written before the kernel object that it owns is made, so that a crash leaves a record that recovery
+ * can finish or undo, never an orphan that nothing names.
+ */
+import { existsSync, renameSync } from 'node:fs';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { EngineError, messageOf } from './errors.ts';
+
+/** What every record carries: the version of its shape. */
+export interface Versioned {
+  readonly version: number;
+}
+
+/** A row that could not be read: it is kept on disk, told to the operator by name, and never guessed at. */
+export interface RejectedRecord {
+  readonly collection: string;
+  readonly id: string;
+  readonly reason: string;
+}
+
+export class RecordDatabase implements Disposable {
+  readonly #database: DatabaseSync;
+  /** Where a corrupt file was moved to at open, if it was. */
+  readonly setAside: string | undefined;
+  readonly rejected: RejectedRecord[] = [];
+
+  private constructor(database: DatabaseSync, setAside: string | undefined) {
+    this.#database = database;
+    this.setAside = setAside;
+  }
+
+  /** Opens or makes the database. A corrupt file is moved aside (`<path>.corrupt-<ms>`), not deleted and not fatal. */
+  static open(path: string, nowMs: number = Date.now()): RecordDatabase {
+    try {
+      return new RecordDatabase(openChecked(path), undefined);
+    } catch (error) {
+      if (!isCorrupt(error) || !existsSync(path)) {
+        throw new EngineError('internal', `open the state database ${path}: ${messageOf(error)}`, {
+          cause: error,
+        });
+      }
+      const aside = `${path}.corrupt-${nowMs}`;
+      renameSync(path, aside);
+      for (const suffix of ['-wal', '-shm']) {
+        if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+      }
+      return new RecordDatabase(openChecked(path), aside);
+    }
+  }
+
+  /**
+   * Loads a collection. `currentVersion` is the only version accepted; rows of others, and rows that are not
+   * JSON objects, go to `rejected` and stay on disk for the release that can read them.
+   */
+  collection<K extends string, T extends Versioned>(
+    name: string,
+    currentVersion: number,
+  ): RecordCollection<K, T> {
+    if (!/^[a-z_]+$/.test(name)) throw new EngineError('internal', `collection name ${name}`);
+    this.#database.exec(
+      `CREATE TABLE IF NOT EXISTS ${name} (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID`,
+    );
+    const loaded = new Map<K, T>();
+    for (const row of this.#database.prepare(`SELECT id, record FROM ${name}`).iterate()) {
+      const id = String(row['id']);
+      try {
+        loaded.set(id as K, readRecord<T>(String(row['record']), currentVersion));
+      } catch (error) {
+        this.rejected.push({ collection: name, id, reason: messageOf(error) });
+      }
+    }
+    return new RecordCollection<K, T>(loaded, {
+      put: this.#database.prepare(
+        `INSERT INTO ${name} (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record`,
+      ),
+      delete: this.#database.prepare(`DELETE FROM ${name} WHERE id = ?`),
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#database.close();
+  }
+}
+
+export class RecordCollection<K extends string, T extends Versioned> {
+  readonly #records: Map<K, T>;
+  readonly #statements: { readonly put: StatementSync; readonly delete: StatementSync };
+
+  constructor(
+    records: Map<K, T>,
+    statements: { readonly put: StatementSync; readonly delete: StatementSync },
+  ) {
+    this.#records = records;
+    this.#statements = statements;
+  }
+
+  get(id: K): T | undefined {
+    return this.#records.get(id);
+  }
+
+  values(): Iterable<T> {
+    return this.#records.values();
+  }
+
+  entries(): Iterable<[K, T]> {
+    return this.#records.entries();
+  }
+
+  get size(): number {
+    return this.#records.size;
+  }
+
+  /** Durable when it returns; the memory is changed only if the disk took it (a full disk leaves both as they were). */
+  put(id: K, record: T): void {
+    try {
+      this.#statements.put.run(id, JSON.stringify(record));
+    } catch (error) {
+      throw writeError('write', id, error);
+    }
+    this.#records.set(id, record);
+  }
+
+  delete(id: K): void {
+    if (!this.#records.has(id)) return;
+    try {
+      this.#statements.delete.run(id);
+    } catch (error) {
+      throw writeError('delete', id, error);
+    }
+    this.#records.delete(id);
+  }
+}
+
+function openChecked(path: string): DatabaseSync {
+  const database = new DatabaseSync(path);
+  try {
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
+    const verdict = database.prepare('PRAGMA quick_check(1)').get();
+    if (verdict?.['quick_check'] !== 'ok')
+      throw new Error(`file is not a database: ${String(verdict?.['quick_check'])}`);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
+const SQLITE_FULL = 13;
+
+function sqliteCode(error: unknown): number | undefined {
+  if (typeof error !== 'object' || error === null || !('errcode' in error)) return undefined;
+  return typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
+}
+
+function isCorrupt(error: unknown): boolean {
+  const code = sqliteCode(error);
+  return code === SQLITE_CORRUPT || code === SQLITE_NOTADB || messageOf(error).includes('not a database');
+}
+
+function writeError(verb: string, id: string, error: unknown): EngineError {
+  const kind = sqliteCode(error) === SQLITE_FULL ? 'resource-exhausted' : 'internal';
+  return new EngineError(kind, `${verb} the record of ${id}: ${messageOf(error)}`, { cause: error });
+}
+
+function readRecord<T extends Versioned>(text: string, currentVersion: number): T {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== 'object' || value === null || !('version' in value)) throw new Error('not a record');
+  if (value.version !== currentVersion) {
+    throw new Error(`record version ${String(value.version)}, this release reads version ${currentVersion}`);
+  }
+  return value as T;
+}
