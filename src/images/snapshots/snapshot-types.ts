@@ -1,0 +1,34 @@
+/** The words of the snapshot side. A snapshot is a container's writable layer over the layers of its image. */
+import type { ChainId, ContainerId, DiffId } from '../../lib/ids.ts';
+
+/** What a tree takes on disk. */
+export interface DiskUsage {
+  /** Allocated bytes (blocks), hard links counted once. */
+  readonly bytes: number;
+  readonly inodes: number;
+}
+
+/** A writable snapshot to make. */
+export interface SnapshotRequest {
+  readonly key: ContainerId;
+  /** The image's chain, bottom first, top last: `image.layers.map((layer) => layer.chainId)`. */
+  readonly chainIds: readonly ChainId[];
+}
+
+/** A snapshot whose root file system is mounted. */
+export interface MountedSnapshot {
+  /** Absolute path of the mount. */
+  readonly rootfs: string;
+}
+
+/** A snapshot found on disk, with the layers that it keeps alive. */
+export interface StoredSnapshot extends SnapshotRequest {
+  /** Milliseconds since the epoch. */
+  readonly createdAtMs: number;
+}
+
+/** A layer found on disk. */
+export interface StoredLayer extends DiskUsage {
+  readonly chainId: ChainId;
+  readonly diffId: DiffId;
+}
