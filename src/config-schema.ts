@@ -1,0 +1,141 @@
+/**
+ * The configuration file's keys: type, default and meaning of each, in one place. The defaults printed by
+ * `gantryd config default` and the table in docs/configuration.md are made from it.
+ */
+import { z } from 'zod';
+
+const absolutePath = z.string().regex(/^\//, 'must be an absolute path');
+const positive = z.number().int().positive();
+const seconds = z.number().positive();
+
+const handlerSchema = z.strictObject({
+  path: z.string().min(1).describe('The runtime’s program: a name looked up on PATH, or an absolute path.'),
+  args: z
+    .array(z.string())
+    .default([])
+    .describe('Further arguments for each call of the program, before its command.'),
+});
+
+export const configSchema = z.strictObject({
+  version: z.literal(1).default(1).describe('Version of this file’s format.'),
+  root: absolutePath
+    .default('/var/lib/gantry')
+    .describe('Durable data: state database, images, snapshots. Mode 0700.'),
+  state: absolutePath
+    .default('/run/gantry')
+    .describe('Run-time state: sockets, pinned namespaces, bundles. Mode 0711.'),
+  log: z
+    .strictObject({
+      level: z
+        .enum(['debug', 'info', 'warn', 'error'])
+        .default('info')
+        .describe('Least severity that is logged.'),
+    })
+    .prefault({}),
+  cri: z
+    .strictObject({
+      socket: absolutePath
+        .default('/run/gantry/gantry.sock')
+        .describe('Unix socket of the CRI. Access to it is root on the node.'),
+      max_requests: positive
+        .default(64)
+        .describe('Requests that change something and run at once; further ones wait in order.'),
+    })
+    .prefault({}),
+  streaming: z
+    .strictObject({
+      address: z
+        .string()
+        .default('127.0.0.1')
+        .describe('Address of the exec, attach and port-forward server.'),
+      port: z.number().int().min(0).max(65535).default(0).describe('Its port; 0 takes any free one.'),
+      token_ttl_seconds: seconds
+        .default(60)
+        .describe('How long the one-time URL that Exec, Attach or PortForward returns may be used.'),
+      idle_timeout_seconds: seconds
+        .default(14400)
+        .describe('A stream on which nothing moves for this long is closed.'),
+    })
+    .prefault({}),
+  images: z
+    .strictObject({
+      max_concurrent_downloads: positive.default(3).describe('Layers of one pull downloaded at once.'),
+      max_unpack_workers: positive
+        .default(2)
+        .describe('Worker threads that unpack layers; started on demand, ended when idle.'),
+      pull_progress_timeout_seconds: seconds
+        .default(300)
+        .describe('A pull that receives no byte for this long is aborted.'),
+      pinned: z
+        .array(z.string())
+        .default([])
+        .describe('Images (references, `*` allowed) that garbage collection must not remove.'),
+      certs_dirs: z
+        .array(absolutePath)
+        .default(['/etc/gantry/certs.d', '/etc/containerd/certs.d'])
+        .describe('Folders of `<host>/hosts.toml`; the first that exists is used.'),
+    })
+    .prefault({}),
+  cni: z
+    .strictObject({
+      conf_dir: absolutePath
+        .default('/etc/cni/net.d')
+        .describe('Network configurations; the first by name is the pods’ network.'),
+      bin_dirs: z
+        .array(absolutePath)
+        .default(['/opt/cni/bin', '/usr/lib/cni'])
+        .describe('Where plugins are looked for.'),
+      cache_dir: absolutePath
+        .default('/var/lib/cni')
+        .describe('Results (`results/`) and address leases (`networks/`).'),
+      conf_template: z
+        .string()
+        .default('')
+        .describe('Template rendered into conf_dir when the kubelet announces the pod CIDR.'),
+      default_subnet: z
+        .string()
+        .default('10.88.0.0/16')
+        .describe('Subnet of the built-in network, used while conf_dir holds no configuration.'),
+    })
+    .prefault({}),
+  runtime: z
+    .strictObject({
+      default_handler: z
+        .string()
+        .default('auto')
+        .describe(
+          'Handler of pods that ask for none; `auto` takes the first configured one that works on this host.',
+        ),
+      cgroup_driver: z
+        .enum(['auto', 'cgroupfs', 'systemd'])
+        .default('auto')
+        .describe('`auto` is systemd where systemd is PID 1, else cgroupfs.'),
+      cgroup_root: z
+        .string()
+        .default('/gantry')
+        .describe('Cgroup of the monitors, and of pods that name no parent.'),
+      conmon: z.string().default('conmon').describe('The container monitor’s program.'),
+      catatonit: z
+        .string()
+        .default('catatonit')
+        .describe('The program that holds a PID namespace shared by a pod.'),
+      handlers: z
+        .record(
+          z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/, 'must be a DNS label'),
+          handlerSchema,
+        )
+        .default({ crun: { path: 'crun', args: [] }, runc: { path: 'runc', args: [] } })
+        .describe('OCI runtimes by handler name (RuntimeClass).'),
+    })
+    .prefault({}),
+  metrics: z
+    .strictObject({
+      address: z
+        .string()
+        .default('')
+        .describe('`host:port` for Prometheus metrics without authentication; empty serves none.'),
+    })
+    .prefault({}),
+});
+
+export type Config = z.output<typeof configSchema>;

@@ -1,0 +1,158 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { EngineError, messageOf } from '../lib/errors.ts';
+import { newContainerId, quote, type SandboxId } from '../lib/ids.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { ContainerConfig } from './container-config.ts';
+import { containerName, containerPaths, type Container } from './container.ts';
+import type { ContainerDeps, ContainerImageFacts } from './deps.ts';
+import { releaseContainer } from './release.ts';
+import { stopSignalOf } from './stop-signal.ts';
+
+export interface CreateRequest {
+  /** Id of the sandbox, or a unique prefix of it. */
+  readonly sandboxId: string;
+  readonly config: ContainerConfig;
+}
+
+/**
+ * Makes a container in a ready sandbox: root filesystem, bundle, and the runtime's process that waits to be started.
+ * Whatever fails, or a client that leaves, undoes all of it; if that fails too the record stays as `unknown`.
+ *
+ * @throws EngineError not-found (sandbox, image), failed-precondition (sandbox not ready), invalid-argument
+ */
+export async function createContainer(
+  deps: ContainerDeps,
+  request: CreateRequest,
+  signal: AbortSignal,
+): Promise<Container> {
+  const { id: sandboxId } = deps.sandboxes.mustFind(request.sandboxId);
+  const name = containerName(sandboxId, request.config);
+  using _name = await deps.store.nameLocks.acquire(name, signal);
+  // Held to the end: a sandbox is not stopped while a container is being made in it.
+  using _sandbox = await deps.sandboxes.locks.acquire(sandboxId, signal);
+  const sandbox = readySandbox(deps, sandboxId);
+  const existing = deps.store.byName(name);
+  if (existing !== undefined) {
+    if (deps.store.claim(existing.id)) return existing;
+    throw new EngineError(
+      'already-exists',
+      `container name ${quote(request.config.metadata.name)} is in use by ${existing.id}`,
+    );
+  }
+  const image = resolveImage(deps, request.config);
+  const draft = reserve(deps, sandbox, request.config, image);
+  try {
+    const created = await build(deps, { draft, sandbox, image }, signal);
+    if (signal.aborted) deps.store.leaveUnclaimed(created.id);
+    return created;
+  } catch (error) {
+    await undo(deps, draft, error);
+    throw error;
+  }
+}
+
+function readySandbox(deps: ContainerDeps, id: SandboxId): Sandbox {
+  const sandbox = deps.sandboxes.get(id);
+  if (sandbox?.state.name === 'ready') return sandbox;
+  throw new EngineError(
+    'failed-precondition',
+    `pod sandbox ${id} is not ready: containers are made in a running pod only`,
+  );
+}
+
+function resolveImage(deps: ContainerDeps, { image }: ContainerConfig): ContainerImageFacts {
+  const facts = deps.images.resolve(image.reference);
+  if (facts === undefined)
+    throw new EngineError('not-found', `image ${quote(image.reference)} is not on this node`);
+  return facts;
+}
+
+function reserve(
+  deps: ContainerDeps,
+  sandbox: Sandbox,
+  config: ContainerConfig,
+  image: ContainerImageFacts,
+): Container {
+  const id = newContainerId();
+  const logPath = logPathOf(sandbox, config);
+  const container: Container = {
+    version: 1,
+    id,
+    sandboxId: sandbox.id,
+    config,
+    imageId: image.id,
+    imageReference: config.image.userSpecified ?? config.image.reference,
+    runtimeHandler: sandbox.runtimeHandler,
+    createdAtNs: String(BigInt(Date.now()) * 1_000_000n),
+    bootId: deps.bootId,
+    ...(logPath === undefined ? {} : { logPath }),
+    cgroupsPath: deps.cgroups.pathFor(sandbox, id),
+    stopSignal: stopSignalOf(config.stopSignal, image.config.stopSignal),
+    user: { uid: 0, gid: 0, supplementalGroups: [] },
+    resources: config.linux.resources,
+    state: { name: 'creating' },
+  };
+  deps.store.add(container);
+  return container;
+}
+
+/** A log path that climbs out of the pod's log directory would let a request write anywhere on the node. */
+function logPathOf({ config: pod }: Sandbox, { logPath }: ContainerConfig): string | undefined {
+  if (pod.logDirectory === undefined || logPath === undefined) return undefined;
+  const joined = join(pod.logDirectory, logPath);
+  if (joined.startsWith(`${normalize(pod.logDirectory).replace(/\/$/, '')}/`)) return joined;
+  throw new EngineError('invalid-argument', `log_path ${quote(logPath)} leaves the pod's log directory`);
+}
+
+interface Parts {
+  readonly draft: Container;
+  readonly sandbox: Sandbox;
+  readonly image: ContainerImageFacts;
+}
+
+async function build(
+  deps: ContainerDeps,
+  { draft, sandbox, image }: Parts,
+  signal: AbortSignal,
+): Promise<Container> {
+  const { id, config } = draft;
+  const paths = containerPaths(deps.stateDirectory, id);
+  mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
+  const mounts = await deps.mounts.resolve(config, paths.directory, signal);
+  const { rootfs } = await deps.images.prepareSnapshot(id, image.id);
+  const request = { id, sandbox, config, image, rootfs, cgroupsPath: draft.cgroupsPath, mounts };
+  const { spec, user } = await deps.spec.build(request);
+  writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+  if (draft.logPath !== undefined) mkdirSync(dirname(draft.logPath), { recursive: true, mode: 0o755 });
+  signal.throwIfAborted();
+  const processes = await deps.runtime.create(
+    {
+      id,
+      handler: draft.runtimeHandler,
+      bundle: paths.bundle,
+      name: config.metadata.name,
+      ...(draft.logPath === undefined ? {} : { logPath: draft.logPath }),
+      terminal: config.tty,
+      stdin: config.stdin,
+      stdinOnce: config.stdinOnce,
+    },
+    signal,
+  );
+  const created = deps.store.update(id, (old) => ({ ...old, user, state: { name: 'created', processes } }));
+  deps.exits.watch(id, processes);
+  deps.store.events.emit({ kind: 'created', container: created });
+  return created;
+}
+
+/** Runs without the request's signal: what was acquired is given back also when the client has gone. */
+async function undo(deps: ContainerDeps, draft: Container, reason: unknown): Promise<void> {
+  try {
+    await releaseContainer(deps, draft);
+    deps.store.delete(draft.id);
+  } catch (undoError) {
+    const text = `creating it failed (${messageOf(reason)}) and undoing that failed: ${messageOf(undoError)}`;
+    deps.store.update(draft.id, (old) => ({ ...old, state: { name: 'unknown', reason: text } }));
+    throw new SuppressedError(undoError, reason, text);
+  }
+}

@@ -1,0 +1,99 @@
+/** What the operations on containers need of the rest, in their own words. `daemon.ts` passes it. */
+import type { ContainerId, ImageId } from '../lib/ids.ts';
+import type { Spec } from '../oci/spec-types.ts';
+import type { LinuxResources } from '../sandbox/pod-config.ts';
+import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
+import type { ContainerConfig, MountRequest } from './container-config.ts';
+import type { Container, ContainerProcesses, ContainerStore, ContainerUser } from './container.ts';
+import type { ImageConfig } from '../images/image-config.ts';
+
+/** The image that a container is made from. */
+export interface ContainerImageFacts {
+  readonly id: ImageId;
+  readonly config: ImageConfig;
+}
+
+/** A host path or an image, resolved and ready to be bound into a container. */
+export interface ResolvedMount {
+  readonly request: MountRequest;
+  readonly source: string;
+}
+
+export interface SpecRequest {
+  readonly id: ContainerId;
+  readonly sandbox: Sandbox;
+  readonly config: ContainerConfig;
+  readonly image: ContainerImageFacts;
+  readonly rootfs: string;
+  readonly cgroupsPath: string;
+  readonly mounts: readonly ResolvedMount[];
+}
+
+export interface ContainerDeps {
+  readonly store: ContainerStore;
+  readonly sandboxes: SandboxStore;
+  readonly stateDirectory: string;
+  readonly bootId: string;
+  readonly images: {
+    /** By id, id prefix, tag or digest reference. */
+    resolve(reference: string): ContainerImageFacts | undefined;
+    /** Makes the writable layer of a container and mounts its root filesystem. */
+    prepareSnapshot(key: ContainerId, imageId: ImageId): Promise<{ readonly rootfs: string }>;
+    unmountSnapshot(key: ContainerId): Promise<void>;
+    /** Unmounts and deletes the writable layer. Idempotent. */
+    removeSnapshot(key: ContainerId): Promise<void>;
+  };
+  readonly mounts: {
+    /** Checks and resolves what the request mounts; image volumes are mounted below `directory`. */
+    resolve(
+      config: ContainerConfig,
+      directory: string,
+      signal: AbortSignal,
+    ): Promise<readonly ResolvedMount[]>;
+    /** Unmounts what `resolve` mounted below `directory`. Idempotent. */
+    release(directory: string): Promise<void>;
+  };
+  readonly spec: {
+    /** Resolves the user inside the image and builds the runtime's configuration. */
+    build(request: SpecRequest): Promise<{ readonly spec: Spec; readonly user: ContainerUser }>;
+  };
+  readonly cgroups: {
+    /** The OCI `cgroupsPath` of a container. */
+    pathFor(sandbox: Sandbox, id: ContainerId): string;
+    /** Whether the kernel killed something of the container for want of memory; asked before it is deleted. */
+    wasOomKilled(cgroupsPath: string): boolean;
+    /** Kills every process below the cgroup, then removes it. Idempotent. */
+    destroy(cgroupsPath: string): Promise<void>;
+  };
+  readonly runtime: {
+    create(
+      request: {
+        readonly id: ContainerId;
+        readonly handler: string;
+        readonly bundle: string;
+        readonly name: string;
+        readonly logPath?: string;
+        readonly terminal: boolean;
+        readonly stdin: boolean;
+        readonly stdinOnce: boolean;
+      },
+      signal: AbortSignal,
+    ): Promise<ContainerProcesses>;
+    start(container: Container): Promise<void>;
+    /** No error if the container or its process is gone. */
+    kill(container: Container, signal: string): Promise<void>;
+    /** Deletes what the runtime and the monitor keep. Idempotent. */
+    delete(container: Container): Promise<void>;
+    update(container: Container, resources: LinuxResources): Promise<void>;
+    reopenLog(container: Container): Promise<void>;
+    /** Signals the process only if it is still the one that the identity names. */
+  };
+  readonly exits: {
+    /** Begins to watch for the container's end, which is then recorded and cleaned up. */
+    watch(id: ContainerId, processes: ContainerProcesses): void;
+    /** Settles when the end has been recorded and cleaned up; at once if the container is not watched. */
+    whenEnded(id: ContainerId): Promise<void>;
+    /** Forgets the container and removes its exit file. Idempotent. */
+    forget(id: ContainerId): void;
+  };
+}

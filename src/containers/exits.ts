@@ -1,0 +1,109 @@
+/** The one place where the end of a container is seen, judged and recorded. */
+import type { ContainerId } from '../lib/ids.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { Log } from '../telemetry/log.ts';
+import {
+  isAlive,
+  type Container,
+  type ContainerProcesses,
+  type ContainerState,
+  type ExitReason,
+} from './container.ts';
+import type { ContainerDeps } from './deps.ts';
+import { releaseProcesses } from './release.ts';
+
+/** The end of a container's first process, as the driver reports it. */
+export interface ObservedExit {
+  readonly id: ContainerId;
+  readonly exitCode: number;
+  readonly finishedAtMs: number;
+  /** Set when the code is not the process's own word: the monitor died, or the node was restarted. */
+  readonly doubt?: string | undefined;
+}
+
+/** What tells of exits: conmon's exit files and pidfds. */
+export interface ExitSource {
+  watch(id: ContainerId, processes: ContainerProcesses): void;
+  forget(id: ContainerId): void;
+  subscribe(listener: (exit: ObservedExit) => void): Disposable;
+}
+
+export class ContainerExits implements Disposable {
+  readonly #source: ExitSource;
+  readonly #deps: () => ContainerDeps;
+  readonly #log: Log;
+  readonly #subscription: Disposable;
+  readonly #ended = new Map<ContainerId, PromiseWithResolvers<void>>();
+
+  /** `deps` is a function: the operations on containers need the exits, and the exits need those operations. */
+  constructor(source: ExitSource, deps: () => ContainerDeps, log: Log) {
+    this.#source = source;
+    this.#deps = deps;
+    this.#log = log;
+    this.#subscription = source.subscribe((exit) => void this.#onExit(exit));
+  }
+
+  watch(id: ContainerId, processes: ContainerProcesses): void {
+    if (!this.#ended.has(id)) this.#ended.set(id, Promise.withResolvers<void>());
+    this.#source.watch(id, processes);
+  }
+
+  async whenEnded(id: ContainerId): Promise<void> {
+    await this.#ended.get(id)?.promise;
+  }
+
+  forget(id: ContainerId): void {
+    this.#source.forget(id);
+    this.#ended.get(id)?.resolve();
+    this.#ended.delete(id);
+  }
+
+  [Symbol.dispose](): void {
+    this.#subscription[Symbol.dispose]();
+  }
+
+  async #onExit(exit: ObservedExit): Promise<void> {
+    try {
+      await recordExit(this.#deps(), exit);
+    } catch (error) {
+      this.#log.error(
+        { container: exit.id, error: messageOf(error) },
+        'the end of a container was not cleaned up; its removal tries again',
+      );
+    } finally {
+      this.#ended.get(exit.id)?.resolve();
+      this.#ended.delete(exit.id);
+    }
+  }
+}
+
+/** Records the end under the container's lock, so that a start that is still being answered is seen first. */
+async function recordExit(deps: ContainerDeps, exit: ObservedExit): Promise<void> {
+  using _ = await deps.store.locks.acquire(exit.id);
+  const container = deps.store.get(exit.id);
+  if (container === undefined || !isAlive(container)) return;
+  const state = judge(container, exit, deps.cgroups.wasOomKilled(container.cgroupsPath));
+  const exited = deps.store.update(exit.id, (old) => ({ ...old, state }));
+  try {
+    await releaseProcesses(deps, exited);
+  } finally {
+    deps.store.events.emit({ kind: 'stopped', container: exited });
+  }
+}
+
+function judge({ state }: Container, exit: ObservedExit, isOom: boolean): ContainerState {
+  return {
+    name: 'exited',
+    ...(state.name === 'running' ? { startedAtNs: state.startedAtNs } : {}),
+    finishedAtNs: String(BigInt(Math.round(exit.finishedAtMs)) * 1_000_000n),
+    exitCode: exit.exitCode,
+    reason: reasonOf(exit, isOom),
+    message: exit.doubt ?? '',
+  };
+}
+
+function reasonOf({ exitCode, doubt }: ObservedExit, isOom: boolean): ExitReason {
+  if (isOom && exitCode !== 0) return 'OOMKilled';
+  if (doubt !== undefined) return 'ContainerStatusUnknown';
+  return exitCode === 0 ? 'Completed' : 'Error';
+}

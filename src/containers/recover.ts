@@ -1,0 +1,49 @@
+import { messageOf } from '../lib/errors.ts';
+import type { Log } from '../telemetry/log.ts';
+import { isAlive, type Container } from './container.ts';
+import type { ContainerDeps } from './deps.ts';
+import { releaseContainer, releaseProcesses } from './release.ts';
+
+const unknownExitCode = 255;
+
+/**
+ * Takes up every container when the daemon starts. One whose making was cut short is undone; one of an earlier boot
+ * is exited; a living one is watched again, and if it ended meanwhile its exit file says how. One bad record never
+ * stops the daemon.
+ */
+export async function recoverContainers(deps: ContainerDeps, log: Log): Promise<void> {
+  for (const container of deps.store.all()) {
+    try {
+      await recoverContainer(deps, container);
+    } catch (error) {
+      log.error(
+        { container: container.id, error: messageOf(error) },
+        'could not recover a container; its removal tries again',
+      );
+    }
+  }
+}
+
+async function recoverContainer(deps: ContainerDeps, container: Container): Promise<void> {
+  const { id, state } = container;
+  if (state.name === 'creating') {
+    await releaseContainer(deps, container);
+    deps.store.delete(id);
+  } else if (isAlive(container) && container.bootId !== deps.bootId) {
+    const finishedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+    const message = 'the node was restarted while the container ran';
+    deps.store.update(id, (old) => ({
+      ...old,
+      state: {
+        name: 'exited',
+        finishedAtNs,
+        exitCode: unknownExitCode,
+        reason: 'ContainerStatusUnknown',
+        message,
+      },
+    }));
+    await releaseProcesses(deps, container);
+  } else if (state.name === 'created' || state.name === 'running') {
+    deps.exits.watch(id, state.processes);
+  }
+}

@@ -1,0 +1,26 @@
+import { rmSync } from 'node:fs';
+import { tearDown } from '../lib/teardown.ts';
+import { containerPaths, type Container } from './container.ts';
+import type { ContainerDeps } from './deps.ts';
+
+/** After the end of a container: gives back what only a living one needs. Its writable layer and its log stay. Idempotent. */
+export async function releaseProcesses(deps: ContainerDeps, container: Container): Promise<void> {
+  const { directory } = containerPaths(deps.stateDirectory, container.id);
+  await tearDown(`container ${container.id}`, [
+    ['delete it from the runtime', async () => await deps.runtime.delete(container)],
+    ['end what is left in its cgroup', async () => await deps.cgroups.destroy(container.cgroupsPath)],
+    ['unmount its root filesystem', async () => await deps.images.unmountSnapshot(container.id)],
+    ['unmount its volumes', async () => await deps.mounts.release(directory)],
+  ]);
+}
+
+/** Gives back all that a container may hold, whatever state it was left in. Idempotent. */
+export async function releaseContainer(deps: ContainerDeps, container: Container): Promise<void> {
+  const { directory } = containerPaths(deps.stateDirectory, container.id);
+  await tearDown(`container ${container.id}`, [
+    ['release', async () => await releaseProcesses(deps, container)],
+    ['forget its exit', () => deps.exits.forget(container.id)],
+    ['remove its writable layer', async () => await deps.images.removeSnapshot(container.id)],
+    ['remove its files', () => rmSync(directory, { recursive: true, force: true })],
+  ]);
+}

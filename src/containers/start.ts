@@ -1,0 +1,58 @@
+import { EngineError, messageOf } from '../lib/errors.ts';
+import type { ContainerId } from '../lib/ids.ts';
+import type { Container } from './container.ts';
+import type { ContainerDeps } from './deps.ts';
+import { releaseProcesses } from './release.ts';
+
+const startErrorExitCode = 128;
+
+/**
+ * Lets a created container run its program. A container that cannot be started is exited with reason `StartError`.
+ *
+ * @throws EngineError not-found, failed-precondition (not in state created), or why the program did not start
+ */
+export async function startContainer(
+  deps: ContainerDeps,
+  id: ContainerId,
+  signal: AbortSignal,
+): Promise<void> {
+  using _ = await deps.store.locks.acquire(id, signal);
+  const container = deps.store.mustFind(id);
+  const { state } = container;
+  if (state.name !== 'created')
+    throw new EngineError(
+      'failed-precondition',
+      `container ${id} is ${state.name}: only a created one can be started`,
+    );
+  try {
+    await deps.runtime.start(container);
+  } catch (error) {
+    await recordStartError(deps, container, error);
+    throw error;
+  }
+  const startedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+  const running = deps.store.update(id, (old) => ({
+    ...old,
+    state: { name: 'running', processes: state.processes, startedAtNs },
+  }));
+  deps.store.events.emit({ kind: 'started', container: running });
+}
+
+async function recordStartError(deps: ContainerDeps, container: Container, error: unknown): Promise<void> {
+  const finishedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+  const exited = deps.store.update(container.id, (old) => ({
+    ...old,
+    state: {
+      name: 'exited',
+      finishedAtNs,
+      exitCode: startErrorExitCode,
+      reason: 'StartError',
+      message: messageOf(error),
+    },
+  }));
+  try {
+    await releaseProcesses(deps, container);
+  } finally {
+    deps.store.events.emit({ kind: 'stopped', container: exited });
+  }
+}

@@ -1,0 +1,84 @@
+import { EngineError } from '../lib/errors.ts';
+import type { ContainerId, SandboxId } from '../lib/ids.ts';
+import { untilAborted } from '../lib/keyed-lock.ts';
+import { containersOf, isAlive, type Container } from './container.ts';
+import type { ContainerDeps } from './deps.ts';
+import { releaseProcesses } from './release.ts';
+
+/** How long the kernel may take to end a process after SIGKILL: longer means it hangs in the kernel. */
+const killDeadlineMs = 30_000;
+
+/**
+ * Asks the container to end by its stop signal and kills it after `timeoutMs`; 0 kills at once. Done means ended,
+ * recorded and cleaned up. Idempotent. A second call with a shorter time-out overtakes a first that still waits.
+ *
+ * @throws EngineError deadline-exceeded if the process outlives SIGKILL
+ */
+export async function stopContainer(
+  deps: ContainerDeps,
+  id: ContainerId,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const container = await settled(deps, id, signal);
+  if (container === undefined) return;
+  if (container.state.name === 'unknown') {
+    await releaseUnknown(deps, container);
+    return;
+  }
+  if (!isAlive(container)) return;
+  const ended = deps.exits.whenEnded(id);
+  if (timeoutMs > 0 && container.state.name === 'running') {
+    await deps.runtime.kill(container, container.stopSignal);
+    if (await endsWithin(ended, timeoutMs, signal)) return;
+  }
+  await deps.runtime.kill(container, 'SIGKILL');
+  if (await endsWithin(ended, killDeadlineMs, signal)) return;
+  throw new EngineError(
+    'deadline-exceeded',
+    `stop container ${id}: its process did not end ${killDeadlineMs / 1000} s after SIGKILL`,
+  );
+}
+
+/** Kills every container of a sandbox, all at once. */
+export async function stopAllContainers(deps: ContainerDeps, sandboxId: SandboxId): Promise<void> {
+  const signal = AbortSignal.timeout(killDeadlineMs);
+  const results = await Promise.allSettled(
+    containersOf(deps.store, sandboxId).map(async ({ id }) => await stopContainer(deps, id, 0, signal)),
+  );
+  const failure = results.find((result) => result.status === 'rejected');
+  if (failure !== undefined) throw failure.reason;
+}
+
+/** The container once nobody is in the middle of starting it. The lock is not kept: a stop may wait long. */
+async function settled(
+  deps: ContainerDeps,
+  id: ContainerId,
+  signal: AbortSignal,
+): Promise<Container | undefined> {
+  using _ = await deps.store.locks.acquire(id, signal);
+  return deps.store.get(id);
+}
+
+async function releaseUnknown(deps: ContainerDeps, container: Container): Promise<void> {
+  using _ = await deps.store.locks.acquire(container.id);
+  await deps.runtime.kill(container, 'SIGKILL');
+  await releaseProcesses(deps, container);
+  const finishedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+  const message = container.state.name === 'unknown' ? container.state.reason : '';
+  const exited = deps.store.update(container.id, (old) => ({
+    ...old,
+    state: { name: 'exited', finishedAtNs, exitCode: 255, reason: 'ContainerStatusUnknown', message },
+  }));
+  deps.store.events.emit({ kind: 'stopped', container: exited });
+}
+
+async function endsWithin(ended: Promise<void>, timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<false>();
+  const timer = setTimeout(resolve, Math.min(timeoutMs, 2 ** 31 - 1), false);
+  try {
+    return await untilAborted(Promise.race([ended.then(() => true), late]), signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}

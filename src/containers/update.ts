@@ -1,0 +1,44 @@
+import { EngineError } from '../lib/errors.ts';
+import type { ContainerId } from '../lib/ids.ts';
+import type { LinuxResources } from '../sandbox/pod-config.ts';
+import { isAlive } from './container.ts';
+import type { ContainerDeps } from './deps.ts';
+
+/**
+ * Changes the limits of a container: those that the request names, the others stay. All of them or none: if the
+ * kernel refuses one, what was in force before is applied again.
+ *
+ * @throws EngineError not-found, failed-precondition (neither created nor running), or why the kernel refused
+ */
+export async function updateContainer(
+  deps: ContainerDeps,
+  id: ContainerId,
+  request: LinuxResources,
+  signal: AbortSignal,
+): Promise<void> {
+  using _ = await deps.store.locks.acquire(id, signal);
+  const container = deps.store.mustFind(id);
+  if (!isAlive(container))
+    throw new EngineError(
+      'failed-precondition',
+      `container ${id} is ${container.state.name}: its resources cannot be changed`,
+    );
+  const resources = overlay(container.resources, request);
+  try {
+    await deps.runtime.update(container, resources);
+  } catch (error) {
+    await deps.runtime.update(container, container.resources);
+    throw error;
+  }
+  deps.store.update(id, (old) => ({ ...old, resources }));
+}
+
+function overlay(before: LinuxResources, request: LinuxResources): LinuxResources {
+  const given = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+  return {
+    ...before,
+    ...given,
+    hugepageLimits: request.hugepageLimits.length > 0 ? request.hugepageLimits : before.hugepageLimits,
+    unified: request.unified === undefined ? before.unified : { ...before.unified, ...request.unified },
+  };
+}

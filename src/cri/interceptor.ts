@@ -1,0 +1,137 @@
+/**
+ * What every RPC has in common: the deadline and the client's leaving become one AbortSignal, one log line and
+ * one metric at the end, an error becomes a status. Handlers below it are plain async functions.
+ */
+import {
+  status,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from '@grpc/grpc-js';
+import { EngineError } from '../lib/errors.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { RequestMetrics } from '../telemetry/request-metrics.ts';
+import { toServiceError } from './errors.ts';
+
+export interface InterceptorDeps {
+  readonly log: Log;
+  readonly metrics: RequestMetrics;
+}
+
+/** An RPC with one answer. */
+export type UnaryHandler<Req, Res> = (request: Req, signal: AbortSignal) => Promise<Res>;
+/** An RPC that answers with a stream, which ends when the iteration does. */
+export type StreamingHandler<Req, Res> = (request: Req, signal: AbortSignal) => AsyncIterable<Res>;
+
+// The kubelet asks these every second: at the usual level they would be most of the log.
+const quietMethods =
+  /^(?:List|Status|Version|PodSandboxStatus|ContainerStatus|ContainerStats|PodSandboxStats|ImageStatus|ImageFsInfo|Stream)/;
+
+/** Adapts a handler to grpc-js. */
+export function unary<Req, Res>(
+  deps: InterceptorDeps,
+  method: string,
+  handler: UnaryHandler<Req, Res>,
+): handleUnaryCall<Req, Res> {
+  return (call, callback) => {
+    const request = begin(deps, method, call);
+    handler(call.request, request.signal).then(
+      (response) => {
+        request.end();
+        callback(null, response);
+      },
+      (reason: unknown) => callback(toServiceError(request.fail(reason))),
+    );
+  };
+}
+
+/** Adapts a streaming handler to grpc-js: back-pressure from the socket, the iteration ended when the client leaves. */
+export function serverStreaming<Req, Res>(
+  deps: InterceptorDeps,
+  method: string,
+  handler: StreamingHandler<Req, Res>,
+): handleServerStreamingCall<Req, Res> {
+  return (call) => {
+    const request = begin(deps, method, call);
+    pump(call, handler(call.request, request.signal), request.signal).then(
+      () => {
+        request.end();
+        call.end();
+      },
+      (reason: unknown) => {
+        const error = request.fail(reason);
+        if (!call.cancelled) call.emit('error', toServiceError(error));
+      },
+    );
+  };
+}
+
+async function pump<Req, Res>(
+  call: ServerWritableStream<Req, Res>,
+  responses: AsyncIterable<Res>,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const response of responses) {
+    signal.throwIfAborted();
+    if (call.write(response)) continue;
+    const { promise: drained, resolve } = Promise.withResolvers<void>();
+    call.once('drain', resolve);
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    await drained;
+  }
+}
+
+interface Request {
+  readonly signal: AbortSignal;
+  end(): void;
+  fail(reason: unknown): EngineError;
+}
+
+type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
+
+function begin(deps: InterceptorDeps, method: string, call: Pick<AnyCall, 'getDeadline' | 'on'>): Request {
+  const startedAt = performance.now();
+  const measured = deps.metrics.begin(method);
+  const controller = new AbortController();
+  call.on('cancelled', () =>
+    controller.abort(new EngineError('cancelled', `${method}: the client has gone`)),
+  );
+  const timer = armDeadline(call.getDeadline(), () =>
+    controller.abort(new EngineError('deadline-exceeded', `${method}: the request’s deadline has passed`)),
+  );
+  const finish = (code: string): number => {
+    clearTimeout(timer);
+    measured(code);
+    return Math.round((performance.now() - startedAt) * 10) / 10;
+  };
+  return {
+    signal: controller.signal,
+    end() {
+      const durationMs = finish('OK');
+      if (quietMethods.test(method)) deps.log.debug({ method, durationMs }, 'request');
+      else deps.log.info({ method, durationMs }, 'request');
+    },
+    fail(reason) {
+      const error = EngineError.from(reason);
+      const { code, details } = toServiceError(error);
+      const durationMs = finish(status[code]);
+      const line = { method, durationMs, code: status[code], error: details };
+      if (error.kind === 'internal' || error.kind === 'data-loss')
+        deps.log.error(
+          { ...line, stack: (error.cause as Error | undefined)?.stack ?? error.stack },
+          'request failed',
+        );
+      else deps.log.warn(line, 'request failed');
+      return error;
+    },
+  };
+}
+
+const longestTimerMs = 2 ** 31 - 1;
+
+function armDeadline(deadline: Date | number, onDeadline: () => void): NodeJS.Timeout | undefined {
+  const leftMs = Number(deadline) - Date.now();
+  if (!Number.isFinite(leftMs) || leftMs > longestTimerMs) return undefined;
+  return setTimeout(onDeadline, Math.max(0, leftMs)).unref();
+}

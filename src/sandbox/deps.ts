@@ -1,0 +1,62 @@
+/** What the operations on sandboxes need of the rest, in their own words. `daemon.ts` passes it. */
+import type { SandboxId } from '../lib/ids.ts';
+import type { PodConfig, PortMapping } from './pod-config.ts';
+import type { ProcessIdentity, Sandbox, SandboxNamespaces, SandboxStore } from './sandbox.ts';
+
+/** Namespaces that a sandbox can pin. */
+export type PinnedKind = 'net' | 'ipc' | 'uts';
+
+export interface PodAttachRequest {
+  readonly sandboxId: SandboxId;
+  readonly netnsPath: string;
+  readonly pod: { readonly name: string; readonly namespace: string; readonly uid: string };
+  readonly portMappings: readonly PortMapping[];
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly cgroupPath: string;
+  readonly dns?: PodConfig['dns'];
+}
+
+export interface SandboxDeps {
+  readonly store: SandboxStore;
+  /** Run-time state of the daemon, such as `/run/gantry`. */
+  readonly stateDirectory: string;
+  readonly bootId: string;
+  readonly namespaces: {
+    /** Makes namespaces and binds each to `<directory>/<kind>`; `lo` is up in a new network namespace. */
+    pin(request: {
+      readonly kinds: readonly PinnedKind[];
+      readonly directory: string;
+      readonly hostname?: string;
+      readonly sysctls?: Readonly<Record<string, string>>;
+    }): Promise<unknown>;
+  };
+  readonly networks: {
+    attach(request: PodAttachRequest, signal: AbortSignal): Promise<{ readonly ips: readonly string[] }>;
+    /** Idempotent; works without the network namespace. */
+    detach(id: SandboxId): Promise<void>;
+  };
+  readonly cgroups: {
+    /** The cgroup of a pod: the caller's if it names one, else one of ours. @throws EngineError invalid-argument */
+    forPod(id: SandboxId, requested: string | undefined): Sandbox['cgroup'];
+    /** Makes a cgroup of ours. */
+    makeOwn(parent: string): void;
+    /** Removes a cgroup of ours with what is left below it. Idempotent. */
+    removeOwn(parent: string): Promise<void>;
+  };
+  readonly holder: {
+    /** Starts the process that keeps a shared PID namespace; it is in the pod's cgroup and namespaces. */
+    start(sandbox: Sandbox, namespaces: SandboxNamespaces, signal: AbortSignal): Promise<ProcessIdentity>;
+    /** Ends it and all that it left. Idempotent, also when it never started. */
+    stop(sandbox: Sandbox): Promise<void>;
+  };
+  readonly runtimes: {
+    /** The handler to use for what a pod asked. @throws EngineError invalid-argument for an unknown one */
+    handlerFor(requested: string): string;
+  };
+  readonly containers: {
+    /** Kills and reaps every container of the sandbox. */
+    stopAll(id: SandboxId): Promise<void>;
+    /** Removes every container of the sandbox. */
+    removeAll(id: SandboxId): Promise<void>;
+  };
+}

@@ -1,0 +1,55 @@
+import { statfsSync } from 'node:fs';
+import { messageOf } from '../lib/errors.ts';
+import { processStartTicks } from '../linux/pidfd.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { SandboxDeps } from './deps.ts';
+import type { Sandbox } from './sandbox.ts';
+import { stopLocked } from './stop.ts';
+import { teardownSandbox } from './teardown.ts';
+
+/**
+ * Compares every record with the kernel when the daemon starts, and repairs. A sandbox whose making was cut short
+ * is undone; one of an earlier boot, or whose namespaces are gone, is stopped. One bad record never stops the daemon.
+ */
+export async function recoverSandboxes(deps: SandboxDeps, log: Log): Promise<void> {
+  for (const sandbox of deps.store.all()) {
+    try {
+      await recoverSandbox(deps, sandbox);
+    } catch (error) {
+      log.error(
+        { sandbox: sandbox.id, error: messageOf(error) },
+        'could not recover a pod sandbox; a stop tries again',
+      );
+    }
+  }
+}
+
+async function recoverSandbox(deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
+  if (sandbox.state.name === 'creating') {
+    await teardownSandbox(deps, sandbox);
+    deps.store.delete(sandbox.id);
+  } else if (sandbox.state.name === 'ready' && !isWhole(deps, sandbox)) {
+    await stopLocked(deps, sandbox);
+  }
+}
+
+function isWhole(deps: SandboxDeps, { bootId, state }: Sandbox): boolean {
+  if (bootId !== deps.bootId || state.name !== 'ready') return false;
+  const { net, ipc, uts } = state.namespaces;
+  const pins = [net, ipc, uts].filter((path) => path !== undefined);
+  // A pin is a bind mount of nsfs: once unmounted (or after a reboot) the path is an empty regular file or gone.
+  if (!pins.every(isNamespaceFile)) return false;
+  return (
+    state.holder === undefined || processStartTicks(state.holder.pid) === BigInt(state.holder.startTicks)
+  );
+}
+
+const nsfsMagic = 0x6e736673;
+
+function isNamespaceFile(path: string): boolean {
+  try {
+    return statfsSync(path).type === nsfsMagic;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,139 @@
+import { EngineError, messageOf } from '../lib/errors.ts';
+import { newSandboxId } from '../lib/ids.ts';
+import type { PinnedKind, SandboxDeps } from './deps.ts';
+import { makeSandboxFiles } from './files.ts';
+import type { PodConfig } from './pod-config.ts';
+import { sandboxName, sandboxPaths, type Sandbox, type SandboxNamespaces } from './sandbox.ts';
+import { checkSysctls } from './sysctls.ts';
+import { teardownSandbox } from './teardown.ts';
+
+export interface RunRequest {
+  readonly config: PodConfig;
+  /** As the pod's RuntimeClass names it; empty for the default. */
+  readonly runtimeHandler: string;
+}
+
+/**
+ * Makes a pod sandbox; it is ready when this returns. Whatever fails, or a client that leaves, undoes all of it.
+ * If the undoing itself fails the record stays, in state `unknown`, so that a later stop can finish it.
+ *
+ * @throws EngineError invalid-argument, already-exists, failed-precondition, and what the drivers throw
+ */
+export async function runSandbox(
+  deps: SandboxDeps,
+  request: RunRequest,
+  signal: AbortSignal,
+): Promise<Sandbox> {
+  const { config } = request;
+  checkSysctls(config);
+  const runtimeHandler = deps.runtimes.handlerFor(request.runtimeHandler);
+  const name = sandboxName(config);
+  using _ = await deps.store.nameLocks.acquire(name, signal);
+  const existing = deps.store.byName(name);
+  if (existing !== undefined) {
+    if (deps.store.claim(existing.id)) return existing;
+    throw new EngineError('already-exists', `pod sandbox name ${name} is in use by ${existing.id}`);
+  }
+  const sandbox = reserve(deps, config, runtimeHandler);
+  try {
+    const ready = await build(deps, sandbox, signal);
+    if (signal.aborted) deps.store.leaveUnclaimed(ready.id);
+    return ready;
+  } catch (error) {
+    await undo(deps, sandbox, error);
+    throw error;
+  }
+}
+
+function reserve(deps: SandboxDeps, config: PodConfig, runtimeHandler: string): Sandbox {
+  const id = newSandboxId();
+  const sandbox: Sandbox = {
+    version: 1,
+    id,
+    config,
+    runtimeHandler,
+    createdAtNs: String(BigInt(Date.now()) * 1_000_000n),
+    bootId: deps.bootId,
+    cgroup: deps.cgroups.forPod(id, config.cgroupParent),
+    state: { name: 'creating' },
+  };
+  deps.store.add(sandbox);
+  return sandbox;
+}
+
+async function build(deps: SandboxDeps, sandbox: Sandbox, signal: AbortSignal): Promise<Sandbox> {
+  const { id, config } = sandbox;
+  const namespaces = await pinNamespaces(deps, sandbox);
+  signal.throwIfAborted();
+  const ips = namespaces.net === undefined ? [] : await attach(deps, sandbox, namespaces.net, signal);
+  makeSandboxFiles(sandboxPaths(deps.stateDirectory, id), config, ips);
+  if (sandbox.cgroup.isOwn) deps.cgroups.makeOwn(sandbox.cgroup.parent);
+  const held = await holdPidNamespace(deps, sandbox, namespaces, signal);
+  signal.throwIfAborted();
+  const ready = deps.store.update(id, (old) => ({ ...old, state: { name: 'ready', ips, ...held } }));
+  deps.store.events.emit({ kind: 'created', sandbox: ready });
+  deps.store.events.emit({ kind: 'started', sandbox: ready });
+  return ready;
+}
+
+async function pinNamespaces(deps: SandboxDeps, { id, config }: Sandbox): Promise<SandboxNamespaces> {
+  const { network, ipc } = config.namespaces;
+  // A pod on the node's network has the node's host name too: its UTS namespace would show another one.
+  const kinds: PinnedKind[] = network.mode === 'node' ? [] : ['net', 'uts'];
+  if (ipc.mode !== 'node') kinds.push('ipc');
+  if (kinds.length === 0) return {};
+  const { namespaces: directory } = sandboxPaths(deps.stateDirectory, id);
+  await deps.namespaces.pin({
+    kinds,
+    directory,
+    ...(config.hostname === undefined || network.mode === 'node' ? {} : { hostname: config.hostname }),
+    sysctls: config.sysctls,
+  });
+  return Object.fromEntries(kinds.map((kind) => [kind, `${directory}/${kind}`]));
+}
+
+async function attach(
+  deps: SandboxDeps,
+  sandbox: Sandbox,
+  netnsPath: string,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const { id, config } = sandbox;
+  const { name, namespace, uid } = config.metadata;
+  const { ips } = await deps.networks.attach(
+    {
+      sandboxId: id,
+      netnsPath,
+      pod: { name, namespace, uid },
+      portMappings: config.portMappings,
+      annotations: config.annotations,
+      cgroupPath: sandbox.cgroup.parent,
+      dns: config.dns,
+    },
+    signal,
+  );
+  return ips;
+}
+
+async function holdPidNamespace(
+  deps: SandboxDeps,
+  sandbox: Sandbox,
+  namespaces: SandboxNamespaces,
+  signal: AbortSignal,
+) {
+  if (sandbox.config.namespaces.pid.mode !== 'pod') return { namespaces };
+  const holder = await deps.holder.start(sandbox, namespaces, signal);
+  return { namespaces: { ...namespaces, pid: `/proc/${holder.pid}/ns/pid` }, holder };
+}
+
+/** Runs without the request's signal: what was acquired is given back also when the client has gone. */
+async function undo(deps: SandboxDeps, sandbox: Sandbox, reason: unknown): Promise<void> {
+  try {
+    await teardownSandbox(deps, sandbox);
+    deps.store.delete(sandbox.id);
+  } catch (undoError) {
+    const text = `starting it failed (${messageOf(reason)}) and undoing that failed: ${messageOf(undoError)}`;
+    deps.store.update(sandbox.id, (old) => ({ ...old, state: { name: 'unknown', reason: text } }));
+    throw new SuppressedError(undoError, reason, text);
+  }
+}

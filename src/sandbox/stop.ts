@@ -1,0 +1,35 @@
+import { messageOf } from '../lib/errors.ts';
+import type { SandboxId } from '../lib/ids.ts';
+import type { SandboxDeps } from './deps.ts';
+import type { Sandbox } from './sandbox.ts';
+import { teardownSandbox } from './teardown.ts';
+
+/**
+ * Ends all containers of a sandbox and gives back its network and namespaces. Idempotent: the kubelet calls it
+ * several times, and again after a failure, which then finishes what was left.
+ */
+export async function stopSandbox(deps: SandboxDeps, id: SandboxId, signal: AbortSignal): Promise<void> {
+  using _ = await deps.store.locks.acquire(id, signal);
+  const sandbox = deps.store.get(id);
+  if (sandbox !== undefined) await stopLocked(deps, sandbox);
+}
+
+/** The caller holds the sandbox's lock. */
+export async function stopLocked(deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
+  if (sandbox.state.name === 'not-ready') return;
+  try {
+    await deps.containers.stopAll(sandbox.id);
+    await teardownSandbox(deps, sandbox);
+  } catch (error) {
+    deps.store.update(sandbox.id, (old) => ({
+      ...old,
+      state: { name: 'unknown', reason: messageOf(error) },
+    }));
+    throw error;
+  }
+  const stopped = deps.store.update(sandbox.id, (old) => ({
+    ...old,
+    state: { name: 'not-ready', stoppedAtMs: Date.now() },
+  }));
+  deps.store.events.emit({ kind: 'stopped', sandbox: stopped });
+}
