@@ -1,6 +1,6 @@
 /** The one table from the engine's kinds of error to gRPC statuses. */
 import { status, type ServiceError } from '@grpc/grpc-js';
-import { EngineError, type ErrorKind } from '../lib/errors.ts';
+import type { EngineError, ErrorKind } from '../lib/errors.ts';
 
 const grpcStatus = {
   'invalid-argument': status.INVALID_ARGUMENT,

@@ -1,0 +1,105 @@
+/** The CRI's gRPC server on a unix socket. */
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import {
+  Server,
+  ServerCredentials,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
+import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
+import type { ImageHandlers, RuntimeHandlers } from './handlers.ts';
+import {
+  serverStreaming,
+  unary,
+  type InterceptorDeps,
+  type StreamingHandler,
+  type UnaryHandler,
+} from './interceptor.ts';
+
+/** The kubelet and crictl refuse more than this in one message. */
+const maxMessageBytes = 16 * 1024 * 1024;
+const shutdownGraceMs = 5_000;
+
+export interface CriServerOptions extends InterceptorDeps {
+  readonly socket: string;
+  readonly runtime: RuntimeHandlers;
+  readonly images: ImageHandlers;
+}
+
+/**
+ * Serves both services of the CRI. Disposing lets running requests end for a few seconds, then cuts them off.
+ *
+ * @throws EngineError failed-precondition if another daemon answers on the socket
+ */
+export async function serveCri(options: CriServerOptions): Promise<AsyncDisposable> {
+  await takeSocket(options.socket);
+  const server = new Server({
+    'grpc.max_receive_message_length': maxMessageBytes,
+    'grpc.max_send_message_length': maxMessageBytes,
+  });
+  server.addService(RuntimeServiceService, implementation(options, RuntimeServiceService, options.runtime));
+  server.addService(ImageServiceService, implementation(options, ImageServiceService, options.images));
+  await bind(server, options.socket);
+  // Who may open the socket is root on this node.
+  chmodSync(options.socket, 0o660);
+  return {
+    async [Symbol.asyncDispose]() {
+      await shutDown(server);
+      rmSync(options.socket, { force: true });
+    },
+  };
+}
+
+function implementation<Handlers extends RuntimeHandlers | ImageHandlers>(
+  deps: InterceptorDeps,
+  service: ServiceDefinition,
+  handlers: Handlers,
+): UntypedServiceImplementation {
+  const entries = Object.entries(service).map(([name, { path, responseStream }]) => {
+    const method = path.slice(path.lastIndexOf('/') + 1);
+    const handler: unknown = handlers[name as keyof Handlers];
+    const adapted = responseStream
+      ? serverStreaming(deps, method, handler as StreamingHandler<unknown, unknown>)
+      : unary(deps, method, handler as UnaryHandler<unknown, unknown>);
+    return [name, adapted] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+/** A socket file that a dead daemon left is removed; one that a living daemon answers on is not ours to take. */
+async function takeSocket(path: string): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
+  const probe = Promise.withResolvers<boolean>();
+  const socket = connect(path, () => probe.resolve(true));
+  socket.on('error', (error) =>
+    errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ECONNREFUSED'
+      ? probe.resolve(false)
+      : probe.reject(error),
+  );
+  const isServed = await probe.promise.finally(() => socket.destroy());
+  if (isServed) throw new EngineError('failed-precondition', `another daemon already serves ${path}`);
+  rmSync(path, { force: true });
+}
+
+async function bind(server: Server, path: string): Promise<void> {
+  const bound = Promise.withResolvers<void>();
+  server.bindAsync(`unix://${path}`, ServerCredentials.createInsecure(), (error) => {
+    if (error === null) bound.resolve();
+    else
+      bound.reject(new EngineError('internal', `listen on ${path}: ${messageOf(error)}`, { cause: error }));
+  });
+  await bound.promise;
+}
+
+async function shutDown(server: Server): Promise<void> {
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => {
+    server.forceShutdown();
+    resolve();
+  }, shutdownGraceMs);
+  server.tryShutdown(() => resolve());
+  await ended.finally(() => clearTimeout(timer));
+}
