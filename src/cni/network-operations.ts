@@ -1,0 +1,325 @@
+/**
+ * The operations of the CNI protocol on a whole list: ADD, DEL, CHECK, STATUS and GC. Each attachment is recorded with
+ * its configuration and with who made it, so that DEL undoes it in the same way whatever the configuration says by then.
+ */
+import { statfs } from 'node:fs/promises';
+import { EngineError, messageOf } from '../lib/errors.ts';
+import { interfaceNamePattern, namePattern, parseNetworkList, type NetworkList } from './network-list.ts';
+import type { OperationGate } from './operation-gate.ts';
+import {
+  bindList,
+  callOnNetwork,
+  callPlugin,
+  checkPrograms,
+  type Attachment,
+  type BoundList,
+  type PluginHost,
+} from './plugin-chain.ts';
+import { PluginError, pluginCodes } from './plugin-error.ts';
+import type { CniResult, ValidAttachment } from './plugin-types.ts';
+import type { AttachmentCache, CachedAttachment } from './result-cache.ts';
+import { isAtLeast } from './versions.ts';
+
+export interface CniDeps extends PluginHost {
+  readonly gate: OperationGate;
+  readonly attachments: AttachmentCache;
+}
+
+/**
+ * Attaches a container: the plugins in order, each given the result of the one before. When one fails, it and those
+ * before it are undone in reverse; if that fails too, the record stays for a later DEL.
+ *
+ * @throws EngineError already-exists when the container is attached there under this interface name
+ * @throws PluginError of the plugin that failed
+ */
+export async function addNetwork(
+  deps: CniDeps,
+  args: { readonly list: NetworkList; readonly attachment: Attachment; readonly signal?: AbortSignal },
+): Promise<CniResult> {
+  const { list, attachment, signal } = args;
+  checkNames(attachment);
+  return await deps.gate.onContainer(attachment.containerId, signal, async () => {
+    const bound = await bindList(deps, list, signal);
+    const { implementation, version: cniVersion } = bound;
+    const { name: networkName, document: config } = list;
+    const begun = { ...attachment, networkName, config, cniVersion, implementation, result: undefined };
+    if (findCached(deps, begun) !== undefined) {
+      throw new EngineError('already-exists', `${describe(begun)} exists already`);
+    }
+    await deps.attachments.put(begun);
+    const result = await addInOrder(deps, bound, begun, signal);
+    await complete(deps, bound, { ...begun, result });
+    return result;
+  });
+}
+
+async function addInOrder(
+  deps: CniDeps,
+  bound: BoundList,
+  begun: CachedAttachment,
+  signal?: AbortSignal,
+): Promise<CniResult> {
+  let result: CniResult | undefined;
+  for (const [index, plugin] of bound.list.plugins.entries()) {
+    try {
+      signal?.throwIfAborted();
+      result = await callPlugin(
+        deps,
+        bound,
+        { command: 'ADD', plugin, attachment: begun, prevResult: result },
+        signal,
+      );
+    } catch (error) {
+      await undoAdd(
+        deps,
+        { ...bound, list: { ...bound.list, plugins: bound.list.plugins.slice(0, index + 1) } },
+        { ...begun, result },
+        error,
+      );
+      throw error;
+    }
+  }
+  if (result === undefined) throw new EngineError('internal', `${describe(begun)}: no plugin gave a result`);
+  return result;
+}
+
+/** The attachment works but could not be recorded (a full disk): without a record nobody would undo it. */
+async function complete(deps: CniDeps, bound: BoundList, attachment: CachedAttachment): Promise<void> {
+  try {
+    await deps.attachments.put(attachment);
+  } catch (error) {
+    await undoAdd(deps, bound, attachment, error);
+    throw error;
+  }
+}
+
+async function undoAdd(
+  deps: CniDeps,
+  bound: BoundList,
+  attachment: CachedAttachment,
+  reason: unknown,
+): Promise<void> {
+  try {
+    await delInReverse(deps, bound, attachment);
+    await deps.attachments.remove(attachment);
+  } catch (undoError) {
+    throw new SuppressedError(
+      undoError,
+      reason,
+      `${messageOf(reason)}; and undoing it failed: ${messageOf(undoError)}`,
+    );
+  }
+}
+
+/**
+ * Detaches: the plugins of the recorded configuration in reverse, by whom ADD was done, each given the final result.
+ * Stops at the first plugin that fails and keeps the record: an address is not given back while a port still leads to it.
+ * Idempotent; works when the namespace is gone. `current` stands in for a record without a readable configuration.
+ *
+ * @throws PluginError
+ */
+export async function delNetwork(
+  deps: CniDeps,
+  args: {
+    readonly attachment: CachedAttachment;
+    readonly current?: NetworkList | undefined;
+    readonly signal?: AbortSignal;
+  },
+): Promise<void> {
+  const { attachment, signal } = args;
+  await deps.gate.onContainer(attachment.containerId, signal, async () => {
+    await delRecorded(deps, findCached(deps, attachment), args.current);
+  });
+}
+
+async function delRecorded(
+  deps: CniDeps,
+  attachment: CachedAttachment | undefined,
+  current: NetworkList | undefined,
+): Promise<void> {
+  // Another caller was faster.
+  if (attachment === undefined) return;
+  const bound = await bindRecorded(deps, attachment, current);
+  await delInReverse(deps, bound, attachment);
+  await deps.attachments.remove(attachment);
+}
+
+async function delInReverse(deps: CniDeps, bound: BoundList, attachment: CachedAttachment): Promise<void> {
+  const netnsPath = await livingNamespace(attachment.netnsPath);
+  const prevResult = isAtLeast(bound.version, '0.4.0') ? attachment.result : undefined;
+  for (const plugin of bound.list.plugins.toReversed()) {
+    try {
+      await callPlugin(deps, bound, {
+        command: 'DEL',
+        plugin,
+        attachment: { ...attachment, netnsPath },
+        prevResult,
+      });
+    } catch (error) {
+      // The plugin says that there is nothing of this container: that is what DEL wants.
+      if (error instanceof PluginError && error.pluginCode === pluginCodes.unknownContainer) continue;
+      throw error;
+    }
+  }
+}
+
+/**
+ * Asks the plugins whether the attachment is still as ADD left it. A list that disables CHECK, or whose version
+ * does not know it, is not asked.
+ *
+ * @throws PluginError of the first plugin that says no
+ */
+export async function checkNetwork(
+  deps: CniDeps,
+  args: { readonly attachment: CachedAttachment; readonly signal?: AbortSignal },
+): Promise<void> {
+  const { attachment, signal } = args;
+  await deps.gate.onContainer(attachment.containerId, signal, async () => {
+    const bound = await bindRecorded(deps, attachment, undefined);
+    if (bound.list.disableCheck || !isAtLeast(bound.version, '0.4.0')) return;
+    for (const plugin of bound.list.plugins) {
+      await callPlugin(
+        deps,
+        bound,
+        { command: 'CHECK', plugin, attachment, prevResult: attachment.result },
+        signal,
+      );
+    }
+  });
+}
+
+/**
+ * Whether an ADD can succeed now: every plugin is there, speaks the list's version, and does not say otherwise (STATUS).
+ *
+ * @throws EngineError that says which plugin is not ready and why
+ */
+export async function statusNetwork(
+  deps: PluginHost,
+  args: { readonly list: NetworkList; readonly signal?: AbortSignal },
+): Promise<void> {
+  const { list, signal } = args;
+  const bound = await bindList(deps, list, signal);
+  if (bound.implementation === 'exec') await checkPrograms(deps, bound, signal);
+  if (bound.implementation === 'exec' && !isAtLeast(bound.version, '1.1.0')) return;
+  for (const plugin of list.plugins) {
+    await callOnNetwork(deps, bound, { command: 'STATUS', plugin }, signal);
+  }
+}
+
+/** Who may keep what in a network. */
+export interface GcArgs {
+  readonly list: NetworkList;
+  /** Says whether an attachment of ours is to be kept. */
+  readonly isValid: (attachment: CachedAttachment) => boolean;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Collects the network's garbage, alone: DEL for each attachment of ours that is not valid any more (few plugins know
+ * GC), then GC of each plugin, unless the list disables that. Attachments of other engines in the same cache are valid
+ * as long as their namespace lives. Goes on after failures.
+ *
+ * @returns the failures, for the log
+ */
+export async function gcNetwork(deps: CniDeps, { list, isValid, signal }: GcArgs): Promise<unknown[]> {
+  return await deps.gate.alone(signal, async () => {
+    const failures: unknown[] = [];
+    const valid: ValidAttachment[] = [];
+    for (const attachment of deps.attachments.all()) {
+      if (attachment.networkName !== list.name) continue;
+      if (await mayStay(attachment, isValid)) {
+        valid.push({ containerID: attachment.containerId, ifname: attachment.ifName });
+      } else if (attachment.implementation !== undefined) {
+        await attempt(failures, async () => await delRecorded(deps, attachment, list));
+      }
+    }
+    if (!list.disableGC) await attempt(failures, async () => await gcPlugins(deps, list, valid, failures));
+    return failures;
+  });
+}
+
+async function gcPlugins(
+  deps: CniDeps,
+  list: NetworkList,
+  valid: readonly ValidAttachment[],
+  failures: unknown[],
+): Promise<void> {
+  const bound = await bindList(deps, list);
+  if (bound.implementation === 'exec' && !isAtLeast(bound.version, '1.1.0')) return;
+  for (const plugin of list.plugins) {
+    await attempt(failures, async () => await callOnNetwork(deps, bound, { command: 'GC', plugin, valid }));
+  }
+}
+
+/** True for a valid attachment of ours, and for one of another engine whose namespace lives (or is not known). */
+export async function mayStay(
+  attachment: CachedAttachment,
+  isValid: (attachment: CachedAttachment) => boolean,
+): Promise<boolean> {
+  if (attachment.implementation !== undefined) return isValid(attachment);
+  return attachment.netnsPath === undefined || (await livingNamespace(attachment.netnsPath)) !== undefined;
+}
+
+async function attempt(failures: unknown[], work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    failures.push(error);
+  }
+}
+
+async function bindRecorded(
+  deps: CniDeps,
+  attachment: CachedAttachment,
+  current: NetworkList | undefined,
+): Promise<BoundList> {
+  const list = recordedList(attachment, current);
+  // A record of a plugin that this daemon does not have built in is undone by the program: same links, same leases.
+  const isBuiltIn = list.plugins.every(({ type }) => deps.inProcess.some((plugin) => plugin.type === type));
+  const implementation = attachment.implementation === 'in-process' && isBuiltIn ? 'in-process' : 'exec';
+  const version = attachment.cniVersion ?? (await bindList(deps, list)).version;
+  return { list, version, implementation };
+}
+
+function recordedList(attachment: CachedAttachment, current: NetworkList | undefined): NetworkList {
+  try {
+    return parseNetworkList({ source: `of the recorded ${describe(attachment)}`, text: attachment.config });
+  } catch (error) {
+    if (current?.name === attachment.networkName) return current;
+    throw error;
+  }
+}
+
+function findCached(
+  deps: CniDeps,
+  { containerId, networkName, ifName }: CachedAttachment,
+): CachedAttachment | undefined {
+  const cached = deps.attachments.ofContainer(containerId);
+  return cached.find((entry) => entry.networkName === networkName && entry.ifName === ifName);
+}
+
+const nsfsMagic = 0x6e736673;
+
+/** The path if a namespace is pinned there. After a reboot or a half-done unpin it is gone or a plain file. */
+async function livingNamespace(path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return (await statfs(path)).type === nsfsMagic ? path : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function checkNames({ containerId, ifName }: Attachment): void {
+  if (!namePattern.test(containerId))
+    throw new EngineError(
+      'invalid-argument',
+      `${JSON.stringify(containerId)} cannot be a container id in CNI`,
+    );
+  if (!interfaceNamePattern.test(ifName))
+    throw new EngineError('invalid-argument', `${JSON.stringify(ifName)} cannot be an interface name`);
+}
+
+function describe({ containerId, networkName, ifName }: CachedAttachment): string {
+  return `attachment of ${containerId} to network ${networkName} as ${ifName}`;
+}
