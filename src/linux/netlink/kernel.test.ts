@@ -1,0 +1,376 @@
+/** Every operation against the kernel, with iproute2 as the witness that has nothing of ours. Needs root. */
+import assert from 'node:assert/strict';
+import { closeSync, openSync } from 'node:fs';
+import { test, type TestContext } from 'node:test';
+import { ThrowawayNetns } from '../../../test/fixtures/throwaway-netns.ts';
+import { errnoOf, messageOf } from '../../lib/errors.ts';
+import { formatIp, formatPrefix, requireIp, requirePrefix } from '../../lib/ip-address.ts';
+import { addAddress, deleteAddress, listAddresses } from './addresses.ts';
+import { addPortVlan, deletePortVlan, listPortVlans } from './bridge-vlans.ts';
+import {
+  createBridge,
+  createDummy,
+  createIpvlan,
+  createMacvlan,
+  createVeth,
+  createVxlan,
+  deleteLink,
+  getLink,
+  listLinks,
+  setBridgePort,
+  setLink,
+} from './links.ts';
+import {
+  deleteForwardingEntry,
+  deleteNeighbour,
+  listForwardingEntries,
+  listNeighbours,
+  setForwardingEntry,
+  setNeighbour,
+} from './neighbours.ts';
+import { addRoute, deleteRoute, listRoutes, lookupRoute } from './routes.ts';
+import { RouteSocket } from './socket.ts';
+
+interface Stage {
+  readonly netns: ThrowawayNetns;
+  readonly socket: RouteSocket;
+}
+
+function withNetns(work: (stage: Stage) => void): void {
+  using netns = new ThrowawayNetns();
+  using socket = netns.inside(() => RouteSocket.open());
+  work({ netns, socket });
+}
+
+function indexOf(socket: RouteSocket, name: string): number {
+  const link = getLink(socket, name);
+  assert.ok(link, `no link ${name}`);
+  return link.index;
+}
+
+function first<T>(list: readonly T[]): T {
+  const [one] = list;
+  assert.ok(one, 'nothing is listed');
+  return one;
+}
+
+/** False, with the reason printed, when the kernel of this host was built without that kind of link. */
+function hostHas(t: TestContext, what: string, work: () => void): boolean {
+  try {
+    work();
+    return true;
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOTSUP') throw error;
+    t.skip(`this kernel has no ${what}: ${messageOf(error)}`);
+    return false;
+  }
+}
+
+test('a veth has its peer in the other namespace at once', () => {
+  withNetns(({ netns, socket }) => {
+    using other = new ThrowawayNetns();
+    const fd = openSync(other.path, 'r');
+    createBridge(socket, { name: 'br0', up: true });
+    const master = indexOf(socket, 'br0');
+    createVeth(socket, {
+      name: 'host0',
+      peerName: 'eth0',
+      peerNetnsFd: fd,
+      mtu: 1400,
+      mac: '02:00:00:00:00:09',
+      master,
+      up: true,
+    });
+    closeSync(fd);
+    const near = first(netns.ip('link', 'show', 'dev', 'host0'));
+    assert.equal(near['mtu'], 1400);
+    assert.equal(near['master'], 'br0');
+    assert.ok((near['flags'] as string[]).includes('UP'));
+    const far = first(other.ip('link', 'show', 'dev', 'eth0'));
+    assert.equal(far['address'], '02:00:00:00:00:09');
+    assert.equal(far['mtu'], 1400);
+    assert.equal(far['link_index'], near['ifindex']);
+
+    const link = getLink(socket, 'host0');
+    assert.ok(link);
+    assert.equal(link.kind, 'veth');
+    assert.equal(link.masterIndex, master);
+    assert.equal(link.mac, near['address']);
+    assert.equal(link.linkIndex, far['ifindex']);
+    assert.notEqual(link.linkNetnsId, undefined);
+    assert.deepEqual(
+      listLinks(socket)
+        .map(({ name }) => name)
+        .toSorted(),
+      ['br0', 'host0', 'lo'],
+    );
+
+    deleteLink(socket, link.index);
+    assert.equal(getLink(socket, 'host0'), undefined);
+    assert.deepEqual(
+      other.ip('link', 'show').map((each) => each['ifname']),
+      ['lo'],
+    );
+  });
+});
+
+test('a link is changed: up, name, mtu, mac, promiscuous, master, namespace', () => {
+  withNetns(({ netns, socket }) => {
+    using other = new ThrowawayNetns();
+    createVeth(socket, { name: 'a', peerName: 'b' });
+    createBridge(socket, { name: 'br0' });
+    const index = indexOf(socket, 'a');
+    const master = indexOf(socket, 'br0');
+    setLink(socket, { index, name: 'c', mtu: 1300, mac: '02:00:00:00:00:0a' });
+    setLink(socket, { index, up: true, promisc: true, master, alias: 'pod one' });
+    const shown = first(netns.ip('link', 'show', 'dev', 'c'));
+    assert.deepEqual(
+      [shown['mtu'], shown['address'], shown['master'], shown['ifalias']],
+      [1300, '02:00:00:00:00:0a', 'br0', 'pod one'],
+    );
+    assert.ok((shown['flags'] as string[]).includes('PROMISC'));
+    assert.equal(getLink(socket, index)?.alias, 'pod one');
+    // The bridge is one user of promiscuous mode, we are the other.
+    assert.equal(getLink(socket, index)?.promiscuity, 2);
+    setLink(socket, { index, up: false, promisc: false, master: 0 });
+    assert.equal(getLink(socket, 'c')?.masterIndex, undefined);
+    assert.equal(getLink(socket, 'c')?.isUp, false);
+    const fd = openSync(other.path, 'r');
+    setLink(socket, { index, netnsFd: fd });
+    closeSync(fd);
+    assert.equal(getLink(socket, 'c'), undefined);
+    assert.equal(other.ip('link', 'show', 'dev', 'c').length, 1);
+  });
+});
+
+test('a bridge port is set to hairpin, isolated, without learning', () => {
+  withNetns(({ netns, socket }) => {
+    createBridge(socket, { name: 'br0' });
+    createVeth(socket, { name: 'a', peerName: 'b', master: indexOf(socket, 'br0') });
+    const index = indexOf(socket, 'a');
+    setBridgePort(socket, { index, hairpin: true, isolated: true, learning: false });
+    const port = first(netns.bridge('link', 'show', 'dev', 'a'));
+    assert.deepEqual([port['hairpin'], port['isolated'], port['learning']], [true, true, false]);
+    assert.deepEqual(getLink(socket, 'a')?.bridgePort, {
+      state: 0,
+      hairpin: true,
+      isolated: true,
+      learning: false,
+    });
+    setBridgePort(socket, { index, hairpin: false });
+    assert.equal(getLink(socket, 'a')?.bridgePort?.hairpin, false);
+    assert.equal(getLink(socket, 'a')?.bridgePort?.isolated, true);
+  });
+});
+
+test('VLANs of a bridge port', (t) => {
+  withNetns(({ netns, socket }) => {
+    const isThere = hostHas(t, 'VLAN filtering in bridges', () =>
+      createBridge(socket, { name: 'br0', vlanFiltering: true }),
+    );
+    if (!isThere) return;
+    assert.equal(getLink(socket, 'br0')?.vlanFiltering, true);
+    createVeth(socket, { name: 'a', peerName: 'b', master: indexOf(socket, 'br0') });
+    const index = indexOf(socket, 'a');
+    addPortVlan(socket, index, { vid: 100, isPvid: true, isUntagged: true });
+    addPortVlan(socket, index, { vid: 200, isPvid: false, isUntagged: false });
+    deletePortVlan(socket, index, 1);
+    assert.deepEqual(listPortVlans(socket, index), [
+      { vid: 100, isPvid: true, isUntagged: true },
+      { vid: 200, isPvid: false, isUntagged: false },
+    ]);
+    const shown = first(netns.bridge('vlan', 'show', 'dev', 'a'));
+    assert.deepEqual(
+      (shown['vlans'] as { vlan: number }[]).map(({ vlan }) => vlan),
+      [100, 200],
+    );
+  });
+});
+
+test('vxlan with forwarding and neighbour entries, as an overlay needs them', () => {
+  withNetns(({ netns, socket }) => {
+    createVeth(socket, { name: 'under', peerName: 'peer', up: true });
+    createVxlan(socket, {
+      name: 'vx1',
+      vni: 42,
+      port: 8472,
+      local: requireIp('192.0.2.1', 'local'),
+      underlay: indexOf(socket, 'under'),
+      learning: false,
+      mtu: 1400,
+      up: true,
+    });
+    const shown = first(netns.ip('link', 'show', 'dev', 'vx1'));
+    const info = (shown['linkinfo'] as { info_data: Record<string, unknown> }).info_data;
+    assert.deepEqual(
+      [info['id'], info['port'], info['local'], info['learning'], info['link']],
+      [42, 8472, '192.0.2.1', false, 'under'],
+    );
+    const vxlan = getLink(socket, 'vx1')?.vxlan;
+    assert.deepEqual([vxlan?.vni, vxlan?.port, vxlan?.learning], [42, 8472, false]);
+
+    const index = indexOf(socket, 'vx1');
+    const mac = '02:00:00:00:00:07';
+    const entry = { index, mac, destination: requireIp('192.0.2.7', 'ip') };
+    const neighbour = { index, mac, address: requireIp('10.5.7.0', 'ip') };
+    setForwardingEntry(socket, entry);
+    setForwardingEntry(socket, { ...entry, destination: requireIp('192.0.2.8', 'ip') });
+    setNeighbour(socket, neighbour);
+    const fdb = first(netns.bridge('fdb', 'show', 'dev', 'vx1'));
+    assert.deepEqual([fdb['mac'], fdb['dst'], fdb['state']], [mac, '192.0.2.8', 'permanent']);
+    const arp = first(netns.ip('neigh', 'show', 'dev', 'vx1'));
+    assert.deepEqual([arp['dst'], arp['lladdr'], arp['state']], ['10.5.7.0', mac, ['PERMANENT']]);
+
+    const listed = first(listForwardingEntries(socket, index));
+    assert.deepEqual([listed.mac, listed.isPermanent], [mac, true]);
+    assert.equal(listed.address && formatIp(listed.address), '192.0.2.8');
+    assert.equal(listNeighbours(socket, { index, family: 4 }).length, 1);
+    deleteForwardingEntry(socket, { ...entry, destination: requireIp('192.0.2.8', 'ip') });
+    deleteNeighbour(socket, neighbour);
+    assert.deepEqual(listForwardingEntries(socket, index), []);
+    assert.deepEqual(listNeighbours(socket, { index, family: 4 }), []);
+  });
+});
+
+test('a macvlan is made in the other namespace', () => {
+  withNetns(({ socket }) => {
+    using other = new ThrowawayNetns();
+    createVeth(socket, { name: 'a', peerName: 'b', up: true });
+    const fd = openSync(other.path, 'r');
+    createMacvlan(socket, { name: 'mv0', parent: indexOf(socket, 'a'), mode: 'bridge', netnsFd: fd });
+    closeSync(fd);
+    const shown = first(other.ip('link', 'show', 'dev', 'mv0'));
+    const info = shown['linkinfo'] as { info_kind: string; info_data: { mode: string } };
+    assert.deepEqual([info.info_kind, info.info_data.mode], ['macvlan', 'bridge']);
+  });
+});
+
+test('ipvlan', (t) => {
+  withNetns(({ netns, socket }) => {
+    createVeth(socket, { name: 'a', peerName: 'b', up: true });
+    const parent = indexOf(socket, 'a');
+    if (!hostHas(t, 'ipvlan', () => createIpvlan(socket, { name: 'iv0', parent, mode: 'l3' }))) return;
+    const shown = first(netns.ip('link', 'show', 'dev', 'iv0'));
+    const info = shown['linkinfo'] as { info_kind: string; info_data: { mode: string } };
+    assert.deepEqual([info.info_kind, info.info_data.mode], ['ipvlan', 'l3']);
+  });
+});
+
+test('dummy', (t) => {
+  withNetns(({ netns, socket }) => {
+    if (!hostHas(t, 'dummy links', () => createDummy(socket, { name: 'd0', up: true }))) return;
+    assert.equal(netns.ip('link', 'show', 'dev', 'd0').length, 1);
+  });
+});
+
+test('addresses of both families', () => {
+  withNetns(({ netns, socket }) => {
+    createBridge(socket, { name: 'br0', up: true });
+    const index = indexOf(socket, 'br0');
+    const v4 = { index, address: requirePrefix('10.1.2.3/24', 'address') };
+    const v6 = { index, address: requirePrefix('fd00::3/64', 'address'), skipDuplicateDetection: true };
+    addAddress(socket, v4);
+    addAddress(socket, v6);
+    const shown = first(netns.ip('addr', 'show', 'dev', 'br0'));
+    const info = shown['addr_info'] as { local: string; prefixlen: number; broadcast?: string }[];
+    assert.ok(
+      info.some(
+        ({ local, prefixlen, broadcast }) =>
+          `${local}/${prefixlen}/${broadcast}` === '10.1.2.3/24/10.1.2.255',
+      ),
+    );
+    assert.ok(info.some(({ local, prefixlen }) => `${local}/${prefixlen}` === 'fd00::3/64'));
+    const listed = listAddresses(socket, { index });
+    assert.ok(listed.some(({ address }) => formatPrefix(address) === '10.1.2.3/24'));
+    assert.equal(listed.find(({ address }) => formatPrefix(address) === 'fd00::3/64')?.isTentative, false);
+    assert.equal(listAddresses(socket, { index, family: 4 }).length, 1);
+    assert.throws(() => addAddress(socket, v4), { code: 'EEXIST' });
+    deleteAddress(socket, v4);
+    assert.throws(() => deleteAddress(socket, v4), { code: 'EADDRNOTAVAIL' });
+    assert.deepEqual(listAddresses(socket, { index, family: 4 }), []);
+  });
+});
+
+test('routes of both families: gateway, device, onlink, source, metric, table, mtu', () => {
+  withNetns(({ netns, socket }) => {
+    createVeth(socket, { name: 'a', peerName: 'b', up: true });
+    const index = indexOf(socket, 'a');
+    setLink(socket, { index: indexOf(socket, 'b'), up: true });
+    const address = requirePrefix('10.1.2.3/24', 'address');
+    addAddress(socket, { index, address });
+    const skipDuplicateDetection = true;
+    addAddress(socket, { index, address: requirePrefix('fd00::3/64', 'address'), skipDuplicateDetection });
+
+    const gateway = requireIp('10.1.2.1', 'gw');
+    const toDefault = { destination: requirePrefix('0.0.0.0/0', 'dst'), via: gateway, index };
+    addRoute(socket, toDefault);
+    assert.throws(() => addRoute(socket, toDefault), { code: 'EEXIST' });
+    addRoute(socket, { ...toDefault, mtu: 1400 }, 'replace');
+    addRoute(socket, {
+      destination: requirePrefix('10.7.0.0/16', 'dst'),
+      index,
+      metric: 7,
+      source: address.address,
+    });
+    addRoute(socket, {
+      destination: requirePrefix('10.8.0.0/24', 'dst'),
+      via: requireIp('10.99.0.1', 'via'),
+      index,
+      onlink: true,
+    });
+    addRoute(socket, { destination: requirePrefix('10.9.0.0/24', 'dst'), index, table: 1000 });
+    addRoute(socket, { destination: requirePrefix('::/0', 'dst'), via: requireIp('fd00::1', 'via'), index });
+
+    const shown = netns.ip('-4', 'route', 'show', 'table', 'all');
+    const find = (dst: string): Record<string, unknown> | undefined =>
+      shown.find((route) => route['dst'] === dst && route['type'] === 'unicast');
+    assert.equal(find('default')?.['gateway'], '10.1.2.1');
+    assert.deepEqual(find('default')?.['metrics'], [{ mtu: 1400 }]);
+    assert.deepEqual([find('10.7.0.0/16')?.['metric'], find('10.7.0.0/16')?.['prefsrc']], [7, '10.1.2.3']);
+    assert.deepEqual(find('10.8.0.0/24')?.['flags'], ['onlink']);
+    assert.equal(find('10.9.0.0/24')?.['table'], '1000');
+    assert.equal(netns.ip('-6', 'route', 'show', 'default')[0]?.['gateway'], 'fd00::1');
+
+    assert.ok(listRoutes(socket, { family: 4 }).some((route) => route.onlink === true));
+    assert.equal(listRoutes(socket, { table: 1000 }).length, 1);
+    const found = lookupRoute(socket, requireIp('192.0.2.1', 'ip'));
+    assert.equal(found?.via && formatIp(found.via), '10.1.2.1');
+    deleteRoute(socket, toDefault);
+    assert.throws(() => deleteRoute(socket, toDefault), { code: 'ESRCH' });
+    assert.throws(() => lookupRoute(socket, requireIp('192.0.2.1', 'ip')), { code: 'ENETUNREACH' });
+  });
+});
+
+test('an error carries errno, operation, name and the sentence of the kernel', () => {
+  withNetns(({ socket }) => {
+    createBridge(socket, { name: 'br0' });
+    assert.throws(() => createBridge(socket, { name: 'br0' }), {
+      name: 'SyscallError',
+      code: 'EEXIST',
+      syscall: 'RTM_NEWLINK',
+      path: 'bridge br0',
+    });
+    assert.throws(
+      () => addAddress(socket, { index: 4711, address: requirePrefix('10.0.0.1/8', 'address') }),
+      /Device not found \(ENODEV\)/,
+    );
+    const far = { destination: requirePrefix('0.0.0.0/0', 'dst'), via: requireIp('192.0.2.1', 'gw') };
+    assert.throws(() => addRoute(socket, far), /gateway.*\(ENETUNREACH\)/);
+    assert.equal(getLink(socket, 'a-name-longer-than-any-link'), undefined);
+    assert.equal(getLink(socket, 4711), undefined);
+  });
+});
+
+test('a list of many parts is whole', () => {
+  withNetns(({ socket }) => {
+    for (let pair = 0; pair < 150; pair += 1) createVeth(socket, { name: `a${pair}`, peerName: `b${pair}` });
+    assert.equal(listLinks(socket).length, 301);
+  });
+});
+
+test('a closed socket says so', () => {
+  withNetns(({ socket }) => {
+    socket[Symbol.dispose]();
+    assert.throws(() => listLinks(socket), { code: 'EBADF' });
+  });
+});

@@ -1,0 +1,155 @@
+/** Links of the namespace in which the socket was opened. All functions are synchronous; errors are SyscallError. */
+import { errnoOf } from '../../lib/errors.ts';
+import {
+  decodeLink,
+  encodeBridgePort,
+  encodeInterfaceHeader,
+  encodeLinkChange,
+  encodeLinkQuery,
+  encodeNewLink,
+  type BridgeOptions,
+  type BridgePortOptions,
+  type IpvlanMode,
+  type Link,
+  type LinkAttributes,
+  type LinkChange,
+  type LinkKind,
+  type MacvlanMode,
+  type VxlanOptions,
+} from './link-message.ts';
+import { messageFlag } from './message.ts';
+import type { RouteSocket } from './socket.ts';
+
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+const maxNameBytes = 15;
+
+/** @throws SyscallError EEXIST when a link of that name is there, of whatever kind */
+export function createBridge(socket: RouteSocket, args: LinkAttributes & BridgeOptions): void {
+  const { vlanFiltering } = args;
+  create(socket, args, { kind: 'bridge', options: vlanFiltering === undefined ? {} : { vlanFiltering } });
+}
+
+/**
+ * Makes both ends in one request, the peer directly inside its namespace: it never shows in this one.
+ * `mac` is the peer's; the near end gets one from the kernel. Both ends have the same `mtu`.
+ * @throws SyscallError EEXIST when either name is taken
+ */
+export function createVeth(
+  socket: RouteSocket,
+  args: {
+    readonly name: string;
+    readonly peerName: string;
+    readonly peerNetnsFd?: number;
+    readonly mtu?: number;
+    readonly mac?: string;
+    readonly master?: number;
+    readonly up?: boolean;
+  },
+): void {
+  const { name, peerName, peerNetnsFd, mac, ...rest } = args;
+  const peer = {
+    name: peerName,
+    ...(args.mtu === undefined ? {} : { mtu: args.mtu }),
+    ...(peerNetnsFd === undefined ? {} : { netnsFd: peerNetnsFd }),
+    ...(mac === undefined ? {} : { mac }),
+  };
+  create(socket, { name, ...rest }, { kind: 'veth', peer });
+}
+
+export function createVxlan(socket: RouteSocket, args: LinkAttributes & VxlanOptions): void {
+  create(socket, args, { kind: 'vxlan', options: args });
+}
+
+/** `parent` is an index. With `netnsFd` the link is made in that namespace and stays bound to its parent in this one. */
+export function createMacvlan(
+  socket: RouteSocket,
+  args: LinkAttributes & { readonly parent: number; readonly mode: MacvlanMode },
+): void {
+  create(socket, args, { kind: 'macvlan', parent: args.parent, mode: args.mode });
+}
+
+/** `parent` is an index. */
+export function createIpvlan(
+  socket: RouteSocket,
+  args: LinkAttributes & { readonly parent: number; readonly mode: IpvlanMode },
+): void {
+  create(socket, args, { kind: 'ipvlan', parent: args.parent, mode: args.mode });
+}
+
+export function createDummy(socket: RouteSocket, args: LinkAttributes): void {
+  create(socket, args, { kind: 'dummy' });
+}
+
+/** Deletes by index. A veth's peer goes with it. @throws SyscallError ENODEV when there is none */
+export function deleteLink(socket: RouteSocket, index: number): void {
+  socket.execute({
+    type: RTM_DELLINK,
+    payload: encodeInterfaceHeader({ index }),
+    operation: 'RTM_DELLINK',
+    about: `link ${index}`,
+  });
+}
+
+/** Undefined when no link has that name (or index). */
+export function getLink(socket: RouteSocket, nameOrIndex: string | number): Link | undefined {
+  // The kernel answers ERANGE to a longer name; no link can have it.
+  if (typeof nameOrIndex === 'string' && Buffer.byteLength(nameOrIndex) > maxNameBytes) return undefined;
+  const target = typeof nameOrIndex === 'string' ? { name: nameOrIndex } : { index: nameOrIndex };
+  try {
+    const message = socket.query({
+      type: RTM_GETLINK,
+      payload: encodeLinkQuery(target),
+      operation: 'RTM_GETLINK',
+      about: String(nameOrIndex),
+    });
+    return message === undefined ? undefined : decodeLink(message.payload);
+  } catch (error) {
+    if (errnoOf(error) === 'ENODEV') return undefined;
+    throw error;
+  }
+}
+
+/** All links of the namespace. */
+export function listLinks(socket: RouteSocket): Link[] {
+  const messages = socket.dump({
+    type: RTM_GETLINK,
+    payload: encodeLinkQuery('all'),
+    operation: 'RTM_GETLINK',
+  });
+  return messages.map((message) => decodeLink(message.payload));
+}
+
+/** Changes the link of that index; keys that are absent stay as they are. */
+export function setLink(socket: RouteSocket, args: LinkChange & { readonly index: number }): void {
+  socket.execute({
+    type: RTM_NEWLINK,
+    payload: encodeLinkChange(args.index, args),
+    operation: 'RTM_NEWLINK',
+    about: `link ${args.index}`,
+  });
+}
+
+/** Options of a link that is a port of a bridge. */
+export function setBridgePort(
+  socket: RouteSocket,
+  args: BridgePortOptions & { readonly index: number },
+): void {
+  socket.execute({
+    type: RTM_NEWLINK,
+    payload: encodeBridgePort(args.index, args),
+    operation: 'RTM_NEWLINK',
+    about: `bridge port ${args.index}`,
+  });
+}
+
+function create(socket: RouteSocket, attributes: LinkAttributes, kind: LinkKind): void {
+  socket.execute({
+    type: RTM_NEWLINK,
+    flags: messageFlag.create | messageFlag.exclusive,
+    payload: encodeNewLink(attributes, kind),
+    operation: 'RTM_NEWLINK',
+    about: `${kind.kind} ${attributes.name}`,
+  });
+}
