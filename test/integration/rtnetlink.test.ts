@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
 import { test, type TestContext } from 'node:test';
-import { ThrowawayNetns } from '../../../test/fixtures/throwaway-netns.ts';
-import { errnoOf, messageOf } from '../../lib/errors.ts';
-import { formatIp, formatPrefix, requireIp, requirePrefix } from '../../lib/ip-address.ts';
-import { addAddress, deleteAddress, listAddresses } from './addresses.ts';
-import { addPortVlan, deletePortVlan, listPortVlans } from './bridge-vlans.ts';
+import { ThrowawayNetns } from '../fixtures/throwaway-netns.ts';
+import { errnoOf, messageOf } from '../../src/lib/errors.ts';
+import { formatIp, formatPrefix, requireIp, requirePrefix } from '../../src/lib/ip-address.ts';
+import { addAddress, deleteAddress, listAddresses } from '../../src/linux/netlink/addresses.ts';
+import { addPortVlan, deletePortVlan, listPortVlans } from '../../src/linux/netlink/bridge-vlans.ts';
 import {
   createBridge,
   createDummy,
@@ -19,7 +19,7 @@ import {
   listLinks,
   setBridgePort,
   setLink,
-} from './links.ts';
+} from '../../src/linux/netlink/links.ts';
 import {
   deleteForwardingEntry,
   deleteNeighbour,
@@ -27,9 +27,9 @@ import {
   listNeighbours,
   setForwardingEntry,
   setNeighbour,
-} from './neighbours.ts';
-import { addRoute, deleteRoute, listRoutes, lookupRoute } from './routes.ts';
-import { RouteSocket } from './socket.ts';
+} from '../../src/linux/netlink/neighbours.ts';
+import { addRoute, deleteRoute, listRoutes, lookupRoute } from '../../src/linux/netlink/routes.ts';
+import { RouteSocket } from '../../src/linux/netlink/socket.ts';
 
 interface Stage {
   readonly netns: ThrowawayNetns;
