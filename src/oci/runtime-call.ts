@@ -1,0 +1,152 @@
+/** One call of the runtime's command line: short-lived, its output small, its end awaited. */
+import { closeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { EngineError } from '../lib/errors.ts';
+import { createPipe } from '../linux/pipe.ts';
+import { programPath } from '../linux/program.ts';
+import { spawnProcess } from '../linux/command.ts';
+import type { Poller } from '../linux/poll.ts';
+import type { OciRuntime } from './runtime.ts';
+
+/** What every operation on a runtime needs. */
+export interface RuntimeDeps {
+  readonly runtime: OciRuntime;
+  readonly poller: Poller;
+}
+
+/** `args` follow the global flags; `what` names the attempt in errors ("start container X"). */
+export interface RuntimeCall {
+  readonly what: string;
+  readonly args: readonly string[];
+  /** Standard input; without it /dev/null. */
+  readonly input?: string;
+  readonly wantsOutput?: boolean;
+  /** Two minutes by default: a hung runtime costs one call, never the pod for good. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface RuntimeResult {
+  /** 128 plus the signal's number when a signal ended the runtime. */
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const defaultTimeoutMs = 120_000;
+const maxOutputBytes = 4 * 1024 * 1024;
+
+/** The environment of runtimes and monitors: fixed, nothing of the daemon's reaches a container. */
+export const runtimeEnvironment: Readonly<Record<string, string>> = { PATH: programPath, LC_ALL: 'C' };
+
+/** The flags that come before the command's name. */
+export function globalArguments(runtime: OciRuntime): string[] {
+  return [`--root=${runtime.root}`, ...(runtime.systemdCgroup ? ['--systemd-cgroup'] : [])];
+}
+
+/**
+ * Runs the runtime to its end; an exit code other than 0 is a result, not an error.
+ * @throws EngineError deadline-exceeded when it had to be killed; the signal's reason when it was aborted (the runtime is killed then too)
+ */
+export async function callRuntime(
+  { runtime, poller }: RuntimeDeps,
+  call: RuntimeCall,
+): Promise<RuntimeResult> {
+  call.signal?.throwIfAborted();
+  const stderr = createPipe();
+  const stdout = call.wantsOutput === true ? createPipe() : undefined;
+  const stdin = call.input === undefined ? undefined : createPipe();
+  const fds = new Map([[2, stderr.write]]);
+  if (stdout !== undefined) fds.set(1, stdout.write);
+  if (stdin !== undefined) fds.set(0, stdin.read);
+  using errors = new CollectedPipe(stderr.read);
+  using output = stdout === undefined ? undefined : new CollectedPipe(stdout.read);
+  const child = (() => {
+    try {
+      const argv = [runtime.path, ...globalArguments(runtime), ...call.args];
+      return spawnProcess(argv, { fds, env: runtimeEnvironment, newSession: true, poller });
+    } catch (error) {
+      if (stdin !== undefined) closeSync(stdin.write);
+      throw error;
+    } finally {
+      for (const fd of fds.values()) closeSync(fd);
+    }
+  })();
+  if (stdin !== undefined) writeInput(stdin.write, call.input ?? '');
+  const exitCode = await endOf(child, call);
+  await Promise.all([errors.drained(), output?.drained()]);
+  return { exitCode, stdout: output?.text() ?? '', stderr: errors.text() };
+}
+
+type Child = ReturnType<typeof spawnProcess>;
+
+async function endOf(child: Child, call: RuntimeCall): Promise<number> {
+  const timeoutMs = call.timeoutMs ?? defaultTimeoutMs;
+  let stopped: unknown;
+  const stop = (reason: unknown): void => {
+    stopped ??= reason;
+    child.kill('SIGKILL');
+  };
+  const timer = setTimeout(
+    () =>
+      stop(
+        new EngineError('deadline-exceeded', `${call.what}: the runtime did not end within ${timeoutMs} ms`),
+      ),
+    timeoutMs,
+  );
+  const onAbort = (): void => stop(call.signal?.reason);
+  call.signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    const { exitCode, signal } = await child.exited;
+    if (stopped !== undefined) throw stopped;
+    return exitCode ?? 128 + (signal ?? 0);
+  } finally {
+    clearTimeout(timer);
+    call.signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+function writeInput(fd: number, input: string): void {
+  const socket = new Socket({ fd, readable: false, writable: true });
+  // A runtime that ends without reading its input says why by its exit code.
+  socket.on('error', () => undefined);
+  socket.end(input);
+}
+
+/** The text that comes out of a pipe. The process's end counts, not the pipe's: a hook that the runtime left behind may hold it. */
+export class CollectedPipe implements Disposable {
+  readonly #socket: Socket;
+  readonly #chunks: Buffer[] = [];
+  #sizeBytes = 0;
+  #reads = 0;
+
+  constructor(fd: number) {
+    this.#socket = new Socket({ fd, readable: true, writable: false });
+    this.#socket.on('error', () => undefined);
+    this.#socket.on('data', (chunk: Buffer) => {
+      this.#reads += 1;
+      if (this.#sizeBytes < maxOutputBytes) this.#chunks.push(chunk);
+      this.#sizeBytes += chunk.length;
+    });
+  }
+
+  /** Resolves when what was written before the call has been read. */
+  async drained(): Promise<void> {
+    for (
+      let before = -1, idle = 0;
+      !this.#socket.destroyed && idle < 2;
+      idle = this.#reads === before ? idle + 1 : 0
+    ) {
+      before = this.#reads;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  text(): string {
+    return Buffer.concat(this.#chunks).toString('utf8');
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * The OCI runtime: crun, runc and what takes their command line. Every function is one call of the program; the
+ * state of containers lies in `root` and outlives the daemon.
+ */
+import { readdirSync } from 'node:fs';
+import { EngineError, errnoOf } from '../lib/errors.ts';
+import { callRuntime, type RuntimeCall, type RuntimeDeps, type RuntimeResult } from './runtime-call.ts';
+import { runtimeError } from './runtime-error.ts';
+import type { LinuxResources } from './spec-types.ts';
+
+/** A runtime as one handler uses it. */
+export interface OciRuntime {
+  /** The handler's name. */
+  readonly name: string;
+  /** Absolute path of the program. */
+  readonly path: string;
+  readonly kind: 'crun' | 'runc' | 'other';
+  /** As `--version` says it: `1.8.1`. */
+  readonly version: string;
+  /** Directory of the runtime's own state, one for each handler: `/run/gantry/runtime/<handler>`. */
+  readonly root: string;
+  /** systemd makes the cgroups; then `cgroupsPath` has the form `slice:prefix:name`. */
+  readonly systemdCgroup: boolean;
+}
+
+export interface ContainerArgs {
+  readonly id: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What the runtime knows of a container. `pid` is 0 when it has ended. */
+export interface RuntimeState {
+  readonly id: string;
+  readonly pid: number;
+  readonly status: 'creating' | 'created' | 'running' | 'paused' | 'stopped';
+  readonly bundle: string;
+}
+
+/** Starts the process of a created container. @throws EngineError with the runtime's message */
+export async function startContainer(deps: RuntimeDeps, args: ContainerArgs): Promise<void> {
+  await mustSucceed(deps, {
+    what: `start container ${args.id}`,
+    args: ['start', args.id],
+    signal: args.signal,
+  });
+}
+
+/**
+ * Sends a signal to the container's first process, or to every process in its cgroup. Idempotent: false when there was nobody to
+ * signal (ended, or not known).
+ */
+export async function killContainer(
+  deps: RuntimeDeps,
+  args: ContainerArgs & { readonly signalNumber: number; readonly all?: boolean },
+): Promise<boolean> {
+  const what = `signal container ${args.id}`;
+  const flags = args.all === true ? ['--all'] : [];
+  const call = { what, args: ['kill', ...flags, args.id, String(args.signalNumber)], signal: args.signal };
+  const result = await callRuntime(deps, call);
+  if (result.exitCode === 0) return true;
+  const error = failure(call, result);
+  if (error.kind === 'not-found' || /not running|no such process|is not in .* state/i.test(error.message))
+    return false;
+  throw error;
+}
+
+/** Removes the container from the runtime with its cgroup. With `force` its processes are killed first. Idempotent. */
+export async function deleteContainer(
+  deps: RuntimeDeps,
+  args: ContainerArgs & { readonly force: boolean },
+): Promise<void> {
+  const call = {
+    what: `delete container ${args.id}`,
+    args: ['delete', ...(args.force ? ['--force'] : []), args.id],
+    signal: args.signal,
+  };
+  const result = await callRuntime(deps, call);
+  if (result.exitCode === 0) return;
+  const error = failure(call, result);
+  if (error.kind !== 'not-found') throw error;
+}
+
+/** undefined when the runtime does not know the container. */
+export async function containerState(
+  deps: RuntimeDeps,
+  args: ContainerArgs,
+): Promise<RuntimeState | undefined> {
+  const call = {
+    what: `ask the state of container ${args.id}`,
+    args: ['state', args.id],
+    signal: args.signal,
+  };
+  const result = await callRuntime(deps, { ...call, wantsOutput: true });
+  if (result.exitCode === 0) return readState(result.stdout, call.what);
+  const error = failure(call, result);
+  if (error.kind === 'not-found') return undefined;
+  throw error;
+}
+
+/** Freezes all processes of a running container. */
+export async function pauseContainer(deps: RuntimeDeps, args: ContainerArgs): Promise<void> {
+  await mustSucceed(deps, {
+    what: `pause container ${args.id}`,
+    args: ['pause', args.id],
+    signal: args.signal,
+  });
+}
+
+/** Thaws a paused container. */
+export async function resumeContainer(deps: RuntimeDeps, args: ContainerArgs): Promise<void> {
+  await mustSucceed(deps, {
+    what: `resume container ${args.id}`,
+    args: ['resume', args.id],
+    signal: args.signal,
+  });
+}
+
+/** Changes the limits of a container. What is absent stays; the runtime gives no promise that a failed update changed nothing. */
+export async function updateContainer(
+  deps: RuntimeDeps,
+  args: ContainerArgs & { readonly resources: LinuxResources },
+): Promise<void> {
+  await mustSucceed(deps, {
+    what: `update the resources of container ${args.id}`,
+    args: ['update', '--resources', '-', args.id],
+    input: JSON.stringify(args.resources),
+    signal: args.signal,
+  });
+}
+
+/**
+ * The ids under the runtime's root, for recovery. Read from the directory, not asked by `list`: one container
+ * whose state file is broken makes `list` fail for all.
+ */
+export function listContainerIds(runtime: OciRuntime): string[] {
+  try {
+    return readdirSync(runtime.root, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+async function mustSucceed(deps: RuntimeDeps, call: RuntimeCall): Promise<void> {
+  const result = await callRuntime(deps, call);
+  if (result.exitCode !== 0) throw failure(call, result);
+}
+
+function failure(call: RuntimeCall, result: RuntimeResult): EngineError {
+  return runtimeError(call.what, result.stderr, `exit code ${result.exitCode}`);
+}
+
+const statuses = ['creating', 'created', 'running', 'paused', 'stopped'] as const;
+
+function readState(text: string, what: string): RuntimeState {
+  const value = parseObject(text);
+  const status = statuses.find((known) => known === value?.['status']);
+  if (value === undefined || status === undefined) {
+    throw new EngineError('internal', `${what}: the runtime's answer is not a container state`);
+  }
+  const { id, pid, bundle } = value;
+  return {
+    id: typeof id === 'string' ? id : '',
+    pid: typeof pid === 'number' ? pid : 0,
+    status,
+    bundle: typeof bundle === 'string' ? bundle : '',
+  };
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
