@@ -1,0 +1,57 @@
+import type { Device, DeviceRule } from '../../oci/spec-types.ts';
+import { cleanPath } from './clean-path.ts';
+import { invalidField } from './invalid-field.ts';
+import type { GrantedDevice, SpecInput } from './spec-input.ts';
+
+/** Device nodes to make in the container, and the rules of its device cgroup. */
+export interface BuiltDevices {
+  readonly devices: readonly Device[];
+  readonly rules: readonly DeviceRule[];
+}
+
+/**
+ * Devices of a container beside those that every runtime makes (null, zero, full, random, urandom, tty, ptmx). Privileged:
+ * all of the node's, and no rule but "everything". The last one that is asked for at a path wins.
+ *
+ * @throws EngineError invalid-argument
+ */
+export function buildDevices({ container, devices, hostDevices, cdi }: SpecInput): BuiltDevices {
+  const granted = [...devices, ...(cdi?.devices ?? [])].map((grant) => checked(grant));
+  const isPrivileged = container.linux.security.privileged;
+  const nodes = new Map<string, Device>();
+  for (const device of isPrivileged ? hostDevices : []) nodes.set(device.path, device);
+  for (const { device } of granted) nodes.set(device.path, device);
+  const rules: DeviceRule[] = isPrivileged
+    ? [{ allow: true, access: 'rwm' }]
+    : [
+        { allow: false, access: 'rwm' },
+        ...granted.filter(({ device }) => device.type !== 'p').map((grant) => ruleFor(grant)),
+      ];
+  return { devices: [...nodes.values()], rules };
+}
+
+/** `rwm` when nothing is asked for. @throws EngineError invalid-argument */
+export function checkPermissions(permissions: string | undefined): string {
+  if (permissions === undefined) return 'rwm';
+  if (!/^[rwm]{1,3}$/.test(permissions) || new Set(permissions).size !== permissions.length) {
+    throw invalidField('devices.permissions', `${JSON.stringify(permissions)} is not made of r, w and m`);
+  }
+  return permissions;
+}
+
+function checked({ device, permissions }: GrantedDevice): GrantedDevice {
+  return {
+    device: { ...device, path: cleanPath(device.path, 'devices.container_path') },
+    permissions: checkPermissions(permissions),
+  };
+}
+
+function ruleFor({ device, permissions }: GrantedDevice): DeviceRule {
+  return {
+    allow: true,
+    type: device.type === 'b' ? 'b' : 'c',
+    ...(device.major === undefined ? {} : { major: device.major }),
+    ...(device.minor === undefined ? {} : { minor: device.minor }),
+    access: permissions,
+  };
+}
