@@ -1,0 +1,94 @@
+/** PortForward over SPDY: for each connection the client opens an error stream and a data stream with one request id. */
+import type { Duplex } from 'node:stream';
+import { messageOf } from '../lib/errors.ts';
+import type { SpdySession, SpdyStream } from './spdy/session.ts';
+
+export const portForwardProtocol = 'portforward.k8s.io';
+const pairDeadlineMs = 30_000;
+
+/** Opens a connection to a port inside the pod. */
+export type ConnectPort = (port: number) => Promise<Duplex>;
+
+interface HalfPair {
+  readonly error?: SpdyStream;
+  readonly data?: SpdyStream;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** Serves connections until the client closes the session. */
+export async function servePortForward(session: SpdySession, connect: ConnectPort): Promise<void> {
+  const pending = new Map<string, HalfPair>();
+  using _ = session.streams.subscribe((stream) => {
+    const type = stream.headers.get('streamtype')?.[0];
+    if (type !== 'error' && type !== 'data') {
+      stream.destroy();
+      return;
+    }
+    // Clients from before request ids count two streams a connection: the data stream follows its error stream.
+    const id = stream.headers.get('requestid')?.[0] ?? String(type === 'error' ? stream.id : stream.id - 2);
+    const known = pending.get(id);
+    const pair: HalfPair = {
+      ...known,
+      [type]: stream,
+      timer: known?.timer ?? setTimeout(() => giveUp(pending, id), pairDeadlineMs),
+    };
+    if (pair.error === undefined || pair.data === undefined) {
+      pending.set(id, pair);
+      return;
+    }
+    pending.delete(id);
+    clearTimeout(pair.timer);
+    void forwardConnection(pair.error, pair.data, connect);
+  });
+  await session.closed;
+  for (const id of pending.keys()) giveUp(pending, id);
+}
+
+function giveUp(pending: Map<string, HalfPair>, id: string): void {
+  const pair = pending.get(id);
+  pending.delete(id);
+  clearTimeout(pair?.timer);
+  pair?.error?.destroy();
+  pair?.data?.destroy();
+}
+
+async function forwardConnection(errors: SpdyStream, data: SpdyStream, connect: ConnectPort): Promise<void> {
+  errors.resume();
+  const port = Number(data.headers.get('port')?.[0]);
+  try {
+    if (!Number.isInteger(port) || port < 1 || port > 65535)
+      throw new Error(`${data.headers.get('port')?.[0] ?? ''} is not a port`);
+    await join(data, await connect(port));
+    errors.end();
+  } catch (error) {
+    errors.end(`error forwarding port ${port}: ${messageOf(error)}`);
+    data.destroy();
+  }
+}
+
+/**
+ * Both directions with half-close. A connection that the pod resets becomes a reset of the stream, not a broken
+ * session: the client's other connections go on (containerd issue 9875).
+ */
+async function join(stream: Duplex, connection: Duplex): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let open = 2;
+  const onEnd = (): void => {
+    open -= 1;
+    if (open === 0) resolve();
+  };
+  connection.once('error', (error) => {
+    stream.destroy();
+    reject(error);
+  });
+  stream.once('error', () => connection.destroy());
+  stream.once('close', () => {
+    if (!stream.readableEnded) connection.destroy();
+  });
+  connection.once('close', resolve);
+  stream.once('end', onEnd);
+  connection.once('end', onEnd);
+  stream.pipe(connection);
+  connection.pipe(stream);
+  await promise;
+}

@@ -1,0 +1,163 @@
+/**
+ * The server behind the URLs of Exec, Attach and PortForward. It listens on loopback; the kubelet connects to it for
+ * its own client. A URL works once, and only for what was asked when it was made.
+ */
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws';
+import type { ProcessSession } from '../containers/process-session.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { RemoteChannels, StreamOptions } from './channels.ts';
+import { portForwardProtocol, servePortForward, type ConnectPort } from './port-forward.ts';
+import { serveRemoteCommand } from './remote-command.ts';
+import { openSpdyChannels, spdyRemoteProtocols } from './spdy/remote-channels.ts';
+import { SpdySession } from './spdy/session.ts';
+import { acceptUpgrade, isSpdyUpgrade, negotiate } from './spdy/upgrade.ts';
+import { Tokens } from './tokens.ts';
+import { openWebSocketChannels, webSocketRemoteProtocols } from './websocket/remote-channels.ts';
+
+/** kubectl 1.31 and crictl tunnel SPDY through WebSocket for port-forward. */
+const tunnelProtocol = `SPDY/3.1+${portForwardProtocol}`;
+
+/** What a URL stands for. */
+export type StreamRequest =
+  | {
+      readonly kind: 'exec' | 'attach';
+      readonly options: StreamOptions;
+      readonly start: () => Promise<ProcessSession>;
+    }
+  | { readonly kind: 'port-forward'; readonly connect: ConnectPort };
+
+export interface StreamingOptions {
+  readonly address: string;
+  readonly port: number;
+  readonly tokenTtlMs: number;
+  readonly idleTimeoutMs: number;
+}
+
+export interface StreamingServer extends AsyncDisposable {
+  /** A URL at which the request is served once. */
+  urlFor(request: StreamRequest): string;
+}
+
+export async function serveStreams(options: StreamingOptions, log: Log): Promise<StreamingServer> {
+  const tokens = new Tokens<StreamRequest>(options.tokenTtlMs);
+  const webSockets = new WebSocketServer({
+    noServer: true,
+    handleProtocols: chooseSubprotocol,
+    maxPayload: 16 * 1024 * 1024,
+  });
+  const server = createServer((_request, response) =>
+    response.writeHead(400).end('this address serves upgrades to SPDY/3.1 and WebSocket only\n'),
+  );
+  const connections = new Set<Socket>();
+  server.on('connection', (socket) => {
+    connections.add(socket);
+    socket.setTimeout(options.idleTimeoutMs, () => socket.destroy());
+    socket.on('close', () => connections.delete(socket));
+  });
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on('error', () => socket.destroy());
+    serveUpgrade({ tokens, webSockets, request, socket, head }).catch((error: unknown) => {
+      log.warn({ error: messageOf(error) }, 'a stream ended with an error');
+      socket.destroy();
+    });
+  });
+  await listen(server, options);
+  const { port } = server.address() as AddressInfo;
+  const host = options.address.includes(':') ? `[${options.address}]` : options.address;
+  return {
+    urlFor: (request) => `http://${host}:${port}/${request.kind}/${tokens.issue(request)}`,
+    async [Symbol.asyncDispose]() {
+      tokens[Symbol.dispose]();
+      server.close();
+      for (const socket of connections) socket.destroy();
+    },
+  };
+}
+
+async function listen(server: Server, { address, port }: StreamingOptions): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen(port, address, () => resolve());
+  await promise;
+}
+
+interface Upgrade {
+  readonly tokens: Tokens<StreamRequest>;
+  readonly webSockets: WebSocketServer;
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+async function serveUpgrade(upgrade: Upgrade): Promise<void> {
+  const { request, socket, tokens } = upgrade;
+  const [kind, token = ''] = new URL(request.url ?? '/', 'http://localhost').pathname.split('/').slice(1);
+  const asked = tokens.redeem(token);
+  if (asked === undefined || asked.kind !== kind)
+    refuse(socket, '404 Not Found', 'this URL has been used, has expired, or never was');
+  else if (isSpdyUpgrade(request)) await serveSpdy(upgrade, asked);
+  else await serveWebSocket(upgrade, asked);
+}
+
+async function serveSpdy({ request, socket, head }: Upgrade, asked: StreamRequest): Promise<void> {
+  const protocol = negotiate(
+    request,
+    asked.kind === 'port-forward' ? [portForwardProtocol] : spdyRemoteProtocols,
+  );
+  if (protocol === undefined) {
+    refuse(socket, '403 Forbidden', 'none of the offered stream protocols is supported');
+    return;
+  }
+  acceptUpgrade(socket, head, protocol);
+  const session = new SpdySession(socket);
+  if (asked.kind === 'port-forward') await servePortForward(session, asked.connect);
+  else
+    await serveCommand(
+      session,
+      async () => await openSpdyChannels(session, protocol, asked.options),
+      asked.start,
+    );
+}
+
+async function serveCommand(
+  session: SpdySession,
+  open: () => Promise<RemoteChannels>,
+  start: () => Promise<ProcessSession>,
+): Promise<void> {
+  try {
+    await serveRemoteCommand(await open(), start);
+  } finally {
+    await session.close();
+  }
+}
+
+async function serveWebSocket(
+  { webSockets, request, socket, head }: Upgrade,
+  asked: StreamRequest,
+): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<WebSocket>();
+  webSockets.handleUpgrade(request, socket, head, resolve);
+  const webSocket = await promise;
+  if (asked.kind === 'port-forward') {
+    if (webSocket.protocol === tunnelProtocol)
+      await servePortForward(new SpdySession(createWebSocketStream(webSocket)), asked.connect);
+    else webSocket.close(1002, `port-forward over WebSocket speaks ${tunnelProtocol}`);
+  } else {
+    await serveRemoteCommand(openWebSocketChannels(webSocket, asked.options), asked.start);
+  }
+}
+
+function chooseSubprotocol(offered: Set<string>): string | false {
+  const supported: readonly string[] = [...webSocketRemoteProtocols, tunnelProtocol];
+  return supported.find((protocol) => offered.has(protocol)) ?? (offered.size === 0 ? '' : false);
+}
+
+function refuse(socket: Duplex, status: string, message: string): void {
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`,
+  );
+}
