@@ -1,0 +1,191 @@
+/**
+ * The door into network, IPC and UTS namespaces: one worker thread that alone calls unshare and setns. The main thread never leaves the
+ * host's namespaces. What is opened inside (a netlink socket, a TCP socket) stays bound to its namespace and is used from the main thread.
+ */
+import { stat } from 'node:fs/promises';
+import { Worker } from 'node:worker_threads';
+import { EngineError } from '../lib/errors.ts';
+import { quote } from '../lib/ids.ts';
+import {
+  fromPlainError,
+  type NamespaceReply,
+  type NamespaceRequest,
+  type NamespaceResult,
+} from './namespace-requests.ts';
+import { type NamespaceKind, parseSysctl } from './sysctl.ts';
+import { workerUrl } from './worker-url.ts';
+
+export interface PinRequest {
+  /** Only these are made; a shared or host namespace is not named here. */
+  readonly kinds: readonly NamespaceKind[];
+  /** Made if missing. The namespaces are bind-mounted to `<directory>/<kind>`, which must not exist. */
+  readonly directory: string;
+  /** At most 64 bytes; needs `uts` among the kinds. */
+  readonly hostname?: string | undefined;
+  /** Each must belong to one of the kinds. */
+  readonly sysctls?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface SocketRequest {
+  readonly family: number;
+  /** With SOCK_NONBLOCK where wanted; SOCK_CLOEXEC is added. */
+  readonly type: number;
+  readonly protocol: number;
+}
+
+interface Waiting {
+  readonly request: NamespaceRequest;
+  readonly resolve: (result: NamespaceResult) => void;
+  readonly reject: (error: Error) => void;
+}
+
+const maxHostnameBytes = 64;
+const maxFileBytes = 16 * 1024 * 1024;
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
+const NETLINK_ROUTE = 0;
+
+export class NamespaceThread implements AsyncDisposable {
+  #worker: Worker | undefined;
+  /** The first is being worked on. One at a time: what the thread has not begun is never lost with it. */
+  readonly #waiting: Waiting[] = [];
+  #idle = Promise.withResolvers<void>();
+  #closed = false;
+
+  private constructor() {
+    this.#worker = this.#startWorker();
+  }
+
+  /** Starts the thread; it does not keep the process alive while nothing is asked of it. */
+  static async start(): Promise<NamespaceThread> {
+    // Makes libuv's pool now, from this thread. Made later from inside a pod's namespace, all its threads would stay there for good.
+    await stat('/');
+    return new NamespaceThread();
+  }
+
+  /**
+   * Makes namespaces and pins them by bind mounts, so that they outlive every process; `lo` is up in a new network namespace.
+   * Nothing is left behind on failure. Throws EngineError invalid-argument for a bad hostname or sysctl, SyscallError EEXIST where the
+   * directory holds a pin already. Returns the path of each.
+   */
+  async pin<K extends NamespaceKind>(
+    request: PinRequest & { kinds: readonly K[] },
+  ): Promise<Record<K, string>> {
+    const { kinds, directory, hostname } = request;
+    checkHostname(hostname, kinds);
+    const sysctls = Object.entries(request.sysctls ?? {}).map(([name, value]) => parseSysctl(name, value));
+    for (const { name, kind } of sysctls) {
+      const own = (kinds as readonly NamespaceKind[]).includes(kind);
+      if (!own)
+        throw new EngineError(
+          'invalid-argument',
+          `sysctl ${name}: the pod has no ${kind} namespace of its own`,
+        );
+    }
+    if (kinds.length > 0) await this.#ask({ operation: 'pin', kinds, directory, hostname, sysctls });
+    return Object.fromEntries(kinds.map((kind) => [kind, `${directory}/${kind}`])) as Record<K, string>;
+  }
+
+  /** Takes the pins away; the namespaces end with their last user. What is not there is no error. */
+  async unpin(paths: readonly string[]): Promise<void> {
+    if (paths.length > 0) await this.#ask({ operation: 'unpin', paths });
+  }
+
+  /** A route netlink socket that stays in the namespace. The caller closes it. */
+  async openNetlink(netnsPath: string): Promise<number> {
+    return await this.openSocket(netnsPath, { family: AF_NETLINK, type: SOCK_RAW, protocol: NETLINK_ROUTE });
+  }
+
+  /** A socket that stays in the namespace, close-on-exec. The caller closes it. */
+  async openSocket(netnsPath: string, { family, type, protocol }: SocketRequest): Promise<number> {
+    const fd = await this.#ask({ operation: 'open-socket', netnsPath, family, type, protocol });
+    if (typeof fd !== 'number') throw new EngineError('internal', `no socket came from ${netnsPath}`);
+    return fd;
+  }
+
+  /** Sets a `net.*` parameter of the namespace. Throws EngineError invalid-argument for a name or value that the kernel does not take. */
+  async writeSysctl(netnsPath: string, name: string, value: string): Promise<void> {
+    const sysctl = parseSysctl(name, value);
+    if (sysctl.kind !== 'net')
+      throw new EngineError('invalid-argument', `sysctl ${name} is not of a network namespace`);
+    await this.#ask({ operation: 'write-sysctl', netnsPath, sysctl });
+  }
+
+  /** A file as seen from inside the namespace, at most 16 MiB of it: `/proc/net/...` or `/proc/sys/net/...`. */
+  async readFile(netnsPath: string, path: string): Promise<Buffer> {
+    // /proc/net is that of the process's main thread.
+    const own = path.replace(/^\/proc\/(?:self\/)?net\//, '/proc/thread-self/net/');
+    const bytes = await this.#ask({ operation: 'read-file', netnsPath, path: own, maxBytes: maxFileBytes });
+    return bytes instanceof Uint8Array ? Buffer.from(bytes) : Buffer.alloc(0);
+  }
+
+  /** Finishes what has been asked, then ends the thread. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      if (this.#waiting.length === 0) this.#idle.resolve();
+    }
+    await this.#idle.promise;
+    await this.#worker?.terminate();
+  }
+
+  async #ask(request: NamespaceRequest): Promise<NamespaceResult> {
+    if (this.#closed) throw new EngineError('unavailable', 'the namespace thread has ended');
+    const asked = Promise.withResolvers<NamespaceResult>();
+    this.#waiting.push({ request, resolve: asked.resolve, reject: asked.reject });
+    if (this.#waiting.length === 1) this.#send();
+    return await asked.promise;
+  }
+
+  #send(): void {
+    const [first] = this.#waiting;
+    if (first === undefined) return;
+    // Missing when the last one has failed.
+    this.#worker ??= this.#startWorker();
+    this.#worker.ref();
+    this.#worker.postMessage(first.request);
+  }
+
+  #startWorker(): Worker {
+    const worker = new Worker(workerUrl('./namespace-thread.worker', import.meta.url), {
+      name: 'gantry-netns',
+      execArgv: [],
+    });
+    worker.unref();
+    worker.on('message', (reply: NamespaceReply) => {
+      if (reply.stranded) this.#worker = this.#startWorker();
+      this.#settle(reply);
+    });
+    worker.on('error', (error: unknown) => {
+      if (worker !== this.#worker) return;
+      this.#worker = undefined;
+      const message = `the namespace thread failed: ${String(error)}`;
+      this.#settle({ ok: false, error: { message }, stranded: true });
+    });
+    return worker;
+  }
+
+  #settle(reply: NamespaceReply): void {
+    const done = this.#waiting.shift();
+    if (reply.ok) done?.resolve(reply.result);
+    else done?.reject(fromPlainError(reply.error));
+    if (this.#waiting.length > 0) this.#send();
+    else {
+      this.#worker?.unref();
+      if (this.#closed) this.#idle.resolve();
+    }
+  }
+}
+
+function checkHostname(hostname: string | undefined, kinds: readonly NamespaceKind[]): void {
+  if (hostname === undefined) return;
+  if (!kinds.includes('uts')) {
+    throw new EngineError(
+      'invalid-argument',
+      `hostname ${quote(hostname)}: the pod has no uts namespace of its own`,
+    );
+  }
+  if (hostname === '' || Buffer.byteLength(hostname) > maxHostnameBytes || /[\s\p{Cc}/]/u.test(hostname)) {
+    throw new EngineError('invalid-argument', `${quote(hostname)} is not a hostname`);
+  }
+}
