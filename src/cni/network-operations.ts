@@ -1,22 +1,14 @@
 /**
- * The operations of the CNI protocol on a whole list: ADD, DEL, CHECK, STATUS and GC. Each attachment is recorded with
+ * ADD and DEL of a whole list. Each attachment is recorded with
  * its configuration and with who made it, so that DEL undoes it in the same way whatever the configuration says by then.
  */
 import { statfs } from 'node:fs/promises';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { interfaceNamePattern, namePattern, parseNetworkList, type NetworkList } from './network-list.ts';
 import type { OperationGate } from './operation-gate.ts';
-import {
-  bindList,
-  callOnNetwork,
-  callPlugin,
-  checkPrograms,
-  type Attachment,
-  type BoundList,
-  type PluginHost,
-} from './plugin-chain.ts';
+import { bindList, callPlugin, type Attachment, type BoundList, type PluginHost } from './plugin-chain.ts';
 import { PluginError, pluginCodes } from './plugin-error.ts';
-import type { CniResult, ValidAttachment } from './plugin-types.ts';
+import type { CniResult } from './plugin-types.ts';
 import type { AttachmentCache, CachedAttachment } from './result-cache.ts';
 import { isAtLeast } from './versions.ts';
 
@@ -34,7 +26,11 @@ export interface CniDeps extends PluginHost {
  */
 export async function addNetwork(
   deps: CniDeps,
-  args: { readonly list: NetworkList; readonly attachment: Attachment; readonly signal?: AbortSignal },
+  args: {
+    readonly list: NetworkList;
+    readonly attachment: Attachment;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<CniResult> {
   const { list, attachment, signal } = args;
   checkNames(attachment);
@@ -123,7 +119,7 @@ export async function delNetwork(
   args: {
     readonly attachment: CachedAttachment;
     readonly current?: NetworkList | undefined;
-    readonly signal?: AbortSignal;
+    readonly signal?: AbortSignal | undefined;
   },
 ): Promise<void> {
   const { attachment, signal } = args;
@@ -132,7 +128,8 @@ export async function delNetwork(
   });
 }
 
-async function delRecorded(
+/** DEL by the record; the caller keeps other operations away from the container. */
+export async function delRecorded(
   deps: CniDeps,
   attachment: CachedAttachment | undefined,
   current: NetworkList | undefined,
@@ -163,112 +160,8 @@ async function delInReverse(deps: CniDeps, bound: BoundList, attachment: CachedA
   }
 }
 
-/**
- * Asks the plugins whether the attachment is still as ADD left it. A list that disables CHECK, or whose version
- * does not know it, is not asked.
- *
- * @throws PluginError of the first plugin that says no
- */
-export async function checkNetwork(
-  deps: CniDeps,
-  args: { readonly attachment: CachedAttachment; readonly signal?: AbortSignal },
-): Promise<void> {
-  const { attachment, signal } = args;
-  await deps.gate.onContainer(attachment.containerId, signal, async () => {
-    const bound = await bindRecorded(deps, attachment, undefined);
-    if (bound.list.disableCheck || !isAtLeast(bound.version, '0.4.0')) return;
-    for (const plugin of bound.list.plugins) {
-      await callPlugin(
-        deps,
-        bound,
-        { command: 'CHECK', plugin, attachment, prevResult: attachment.result },
-        signal,
-      );
-    }
-  });
-}
-
-/**
- * Whether an ADD can succeed now: every plugin is there, speaks the list's version, and does not say otherwise (STATUS).
- *
- * @throws EngineError that says which plugin is not ready and why
- */
-export async function statusNetwork(
-  deps: PluginHost,
-  args: { readonly list: NetworkList; readonly signal?: AbortSignal },
-): Promise<void> {
-  const { list, signal } = args;
-  const bound = await bindList(deps, list, signal);
-  if (bound.implementation === 'exec') await checkPrograms(deps, bound, signal);
-  if (bound.implementation === 'exec' && !isAtLeast(bound.version, '1.1.0')) return;
-  for (const plugin of list.plugins) {
-    await callOnNetwork(deps, bound, { command: 'STATUS', plugin }, signal);
-  }
-}
-
-/** Who may keep what in a network. */
-export interface GcArgs {
-  readonly list: NetworkList;
-  /** Says whether an attachment of ours is to be kept. */
-  readonly isValid: (attachment: CachedAttachment) => boolean;
-  readonly signal?: AbortSignal;
-}
-
-/**
- * Collects the network's garbage, alone: DEL for each attachment of ours that is not valid any more (few plugins know
- * GC), then GC of each plugin, unless the list disables that. Attachments of other engines in the same cache are valid
- * as long as their namespace lives. Goes on after failures.
- *
- * @returns the failures, for the log
- */
-export async function gcNetwork(deps: CniDeps, { list, isValid, signal }: GcArgs): Promise<unknown[]> {
-  return await deps.gate.alone(signal, async () => {
-    const failures: unknown[] = [];
-    const valid: ValidAttachment[] = [];
-    for (const attachment of deps.attachments.all()) {
-      if (attachment.networkName !== list.name) continue;
-      if (await mayStay(attachment, isValid)) {
-        valid.push({ containerID: attachment.containerId, ifname: attachment.ifName });
-      } else if (attachment.implementation !== undefined) {
-        await attempt(failures, async () => await delRecorded(deps, attachment, list));
-      }
-    }
-    if (!list.disableGC) await attempt(failures, async () => await gcPlugins(deps, list, valid, failures));
-    return failures;
-  });
-}
-
-async function gcPlugins(
-  deps: CniDeps,
-  list: NetworkList,
-  valid: readonly ValidAttachment[],
-  failures: unknown[],
-): Promise<void> {
-  const bound = await bindList(deps, list);
-  if (bound.implementation === 'exec' && !isAtLeast(bound.version, '1.1.0')) return;
-  for (const plugin of list.plugins) {
-    await attempt(failures, async () => await callOnNetwork(deps, bound, { command: 'GC', plugin, valid }));
-  }
-}
-
-/** True for a valid attachment of ours, and for one of another engine whose namespace lives (or is not known). */
-export async function mayStay(
-  attachment: CachedAttachment,
-  isValid: (attachment: CachedAttachment) => boolean,
-): Promise<boolean> {
-  if (attachment.implementation !== undefined) return isValid(attachment);
-  return attachment.netnsPath === undefined || (await livingNamespace(attachment.netnsPath)) !== undefined;
-}
-
-async function attempt(failures: unknown[], work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    failures.push(error);
-  }
-}
-
-async function bindRecorded(
+/** The list, version and implementation that ADD used. */
+export async function bindRecorded(
   deps: CniDeps,
   attachment: CachedAttachment,
   current: NetworkList | undefined,
@@ -301,7 +194,7 @@ function findCached(
 const nsfsMagic = 0x6e736673;
 
 /** The path if a namespace is pinned there. After a reboot or a half-done unpin it is gone or a plain file. */
-async function livingNamespace(path: string | undefined): Promise<string | undefined> {
+export async function livingNamespace(path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   try {
     return (await statfs(path)).type === nsfsMagic ? path : undefined;

@@ -1,0 +1,193 @@
+/**
+ * The network that pods get while the node has no CNI configuration at all: a bridge with masquerade, hairpin and host
+ * ports, addresses by host-local, in a subnet that none of the host's routes uses. It is a CNI list like any other
+ * (bridge + portmap): the same plugins run it, in-process or by their programs. Network and bridge are called
+ * `gantry<number>`; the number goes up when the subnet must change while pods are still in the old one, since a
+ * bridge has one gateway address. What was chosen is kept in `<cacheDir>/gantry-default-network.json`.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import { parseNetworkList, type NetworkList } from '../cni/network-list.ts';
+import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
+import { formatPrefix, networkOf, prefixContains, requirePrefix, type IpPrefix } from '../lib/ip-address.ts';
+
+/** What of the host's network is in use: routes but for the default ones, each with its link's name. */
+export type UsedPrefixes = () => readonly {
+  readonly prefix: IpPrefix;
+  readonly linkName: string | undefined;
+}[];
+
+export interface DefaultNetworkOptions {
+  readonly cacheDir: string;
+  /** The wish: one subnet of each family at most, separated by commas. Default 10.88.0.0/16. */
+  readonly subnets?: string | undefined;
+  readonly usedPrefixes: UsedPrefixes;
+  /** True while a pod is attached to the network of that name. */
+  readonly isInUse: (networkName: string) => boolean;
+  /** Removes the bridge of that name, if there is one: its gateway address is not of the new subnet. */
+  readonly discardBridge: (name: string) => void;
+}
+
+const choiceSchema = z.object({
+  number: z.number().int().min(0),
+  subnets: z.array(z.string()).min(1).max(2),
+  /** True when the cluster gave the subnets: they are not ours to change. */
+  isAssigned: z.boolean(),
+});
+type Choice = z.output<typeof choiceSchema>;
+
+const namePrefix = 'gantry';
+const standardSubnet = '10.88.0.0/16';
+
+/** True for the name of a built-in network, which is its bridge's too. */
+export function isDefaultNetworkName(name: string): boolean {
+  return /^gantry\d{1,6}$/.test(name);
+}
+
+export class DefaultNetwork {
+  readonly #options: DefaultNetworkOptions;
+  #choice: Choice | undefined;
+  #list: NetworkList | undefined;
+
+  constructor(options: DefaultNetworkOptions) {
+    this.#options = options;
+  }
+
+  /** The list; its subnet is chosen when it is first asked for. @throws EngineError when no subnet is free */
+  list(): NetworkList {
+    this.#list ??= this.#compose(this.#choose());
+    return this.#list;
+  }
+
+  /** Gives the network the cluster's pod CIDRs. Pods that are attached stay where they are. */
+  assign(subnets: readonly string[]): NetworkList {
+    const canonical = subnets.map((subnet) => canonicalSubnet(subnet, 'pod CIDR'));
+    const before = this.#choice ?? this.#read();
+    if (before !== undefined && before.isAssigned && before.subnets.join() === canonical.join())
+      return this.list();
+    const number = before === undefined ? 0 : this.#numberAfter(before);
+    this.#keep({ number, subnets: canonical, isAssigned: true }, before);
+    return this.list();
+  }
+
+  #choose(): Choice {
+    const kept = this.#read();
+    if (
+      kept !== undefined &&
+      (kept.isAssigned || this.#options.isInUse(nameOf(kept)) || this.#areFree(kept))
+    ) {
+      this.#choice = kept;
+      return kept;
+    }
+    const wish = (this.#options.subnets ?? standardSubnet)
+      .split(',')
+      .map((text) => canonicalSubnet(text.trim(), 'default subnet'));
+    const number = kept === undefined ? 0 : kept.number;
+    const candidates = [
+      wish,
+      ...standIns().map((v4) => wish.map((subnet) => (subnet.includes(':') ? subnet : v4))),
+    ];
+    for (const subnets of candidates) {
+      const choice = { number, subnets, isAssigned: false };
+      if (this.#areFree(choice)) return this.#keep(choice, kept);
+    }
+    throw new EngineError(
+      'failed-precondition',
+      `built-in network: each of its subnets (${wish.join(', ')} and others) is in use by a route of this host`,
+    );
+  }
+
+  #areFree(choice: Choice): boolean {
+    // The route of our own bridge is no reason to leave.
+    const used = this.#options.usedPrefixes().filter(({ linkName }) => linkName !== nameOf(choice));
+    return choice.subnets.every((text) => {
+      const subnet = requirePrefix(text, 'subnet');
+      return used.every(({ prefix }) => !overlap(subnet, prefix));
+    });
+  }
+
+  #numberAfter(before: Choice): number {
+    return this.#options.isInUse(nameOf(before)) ? before.number + 1 : before.number;
+  }
+
+  #read(): Choice | undefined {
+    try {
+      return choiceSchema.parse(JSON.parse(readFileSync(this.#path(), 'utf8')));
+    } catch {
+      // Absent or damaged: the choice can be made again, nothing else is in the file.
+      return undefined;
+    }
+  }
+
+  #keep(choice: Choice, before: Choice | undefined): Choice {
+    const path = this.#path();
+    const isMoved = before?.number === choice.number && before.subnets.join() !== choice.subnets.join();
+    if (isMoved) this.#options.discardBridge(nameOf(before));
+    try {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+      writeFileSync(`${path}.tmp`, JSON.stringify(choice), { mode: 0o600 });
+      renameSync(`${path}.tmp`, path);
+    } catch (error) {
+      const kind = errnoOf(error) === 'ENOSPC' ? 'resource-exhausted' : 'internal';
+      throw new EngineError(kind, `keep the built-in network's subnet in ${path}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    this.#choice = choice;
+    this.#list = undefined;
+    return choice;
+  }
+
+  #path(): string {
+    return join(this.#options.cacheDir, 'gantry-default-network.json');
+  }
+
+  #compose(choice: Choice): NetworkList {
+    const name = nameOf(choice);
+    const dataDir = join(this.#options.cacheDir, 'networks');
+    const bridge = {
+      type: 'bridge',
+      bridge: name,
+      isGateway: true,
+      ipMasq: true,
+      hairpinMode: true,
+      ipam: {
+        type: 'host-local',
+        ranges: choice.subnets.map((subnet) => [{ subnet }]),
+        routes: choice.subnets.map((subnet) => ({ dst: subnet.includes(':') ? '::/0' : '0.0.0.0/0' })),
+        ...(dataDir === '/var/lib/cni/networks' ? {} : { dataDir }),
+      },
+    };
+    const portmap = { type: 'portmap', capabilities: { portMappings: true } };
+    const document = {
+      cniVersions: ['0.4.0', '1.0.0', '1.1.0'],
+      name,
+      loadOnlyInlinedPlugins: true,
+      plugins: [bridge, portmap],
+    };
+    return parseNetworkList({ source: 'built-in', text: JSON.stringify(document) });
+  }
+}
+
+function nameOf({ number }: Choice): string {
+  return `${namePrefix}${number}`;
+}
+
+/** Where to look when the wish is taken: private IPv4 space, away from what home routers and Docker take first. */
+function standIns(): string[] {
+  const tens = Array.from({ length: 30 }, (_, index) => `10.${89 + index}.0.0/16`);
+  return [...tens, '172.28.0.0/16', '172.29.0.0/16', '192.168.220.0/24', '192.168.221.0/24'];
+}
+
+function canonicalSubnet(text: string, what: string): string {
+  const prefix = requirePrefix(text, what);
+  const longest = prefix.address.family === 4 ? 30 : 126;
+  if (prefix.length > longest)
+    throw new EngineError('invalid-argument', `${what}: ${text} has no room for a gateway and a pod`);
+  return formatPrefix(networkOf(prefix));
+}
+
+function overlap(one: IpPrefix, other: IpPrefix): boolean {
+  return prefixContains(one, other.address) || prefixContains(other, one.address);
+}
