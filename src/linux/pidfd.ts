@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { errnoOf } from '../lib/errors.ts';
 import { bind, close, type NativeArgument } from './libc.ts';
-import type { Poller } from './poll.ts';
+import { type Poller, untilReady } from './poll.ts';
 
 // The same numbers on every architecture (asm-generic/unistd.h). pidfds are always close-on-exec.
 const PIDFD_SEND_SIGNAL = 424;
@@ -82,16 +82,7 @@ export function processStartTicks(pid: number): bigint | undefined {
 
 /** Resolves when the process has ended (it may still wait to be collected). Rejects only with the signal's reason. */
 export async function watchExit(pidfd: number, poller: Poller, signal?: AbortSignal): Promise<void> {
-  signal?.throwIfAborted();
-  const ended = Promise.withResolvers<undefined>();
-  const onAbort = (): void => ended.reject(signal?.reason);
-  signal?.addEventListener('abort', onAbort, { once: true });
-  using _watch = poller.watch(pidfd, 'read', () => ended.resolve(undefined));
-  try {
-    await ended.promise;
-  } finally {
-    signal?.removeEventListener('abort', onAbort);
-  }
+  await untilReady(poller, pidfd, { events: 'read', signal });
 }
 
 function signalNumber(signal: NodeJS.Signals | number): number {

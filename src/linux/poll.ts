@@ -151,6 +151,24 @@ export class Poller implements AsyncDisposable {
   }
 }
 
+/** Resolves when the descriptor is readable or writable, has failed or was hung up. Rejects with the signal's reason. */
+export async function untilReady(
+  poller: Poller,
+  fd: number,
+  { events, signal }: { readonly events: 'read' | 'write'; readonly signal?: AbortSignal | undefined },
+): Promise<void> {
+  signal?.throwIfAborted();
+  const ready = Promise.withResolvers<undefined>();
+  const onAbort = (): void => ready.reject(signal?.reason);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    using _watch = poller.watch(fd, events, () => ready.resolve(undefined));
+    await ready.promise;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
 function notify(watched: Watched, mask: number): void {
   const failed = (mask & (EPOLLERR | EPOLLHUP)) !== 0;
   for (const watch of watched.watches) {
