@@ -10,7 +10,7 @@
 import type { ContainerId, ImageId, SandboxId } from '../lib/ids.ts';
 import { NamedStore } from '../lib/named-store.ts';
 import type { RecordDatabase, Versioned } from '../lib/records.ts';
-import type { ProcessIdentity } from '../sandbox/sandbox.ts';
+import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { LinuxResources } from '../sandbox/pod-config.ts';
 import type { ContainerConfig } from './container-config.ts';
 
@@ -20,17 +20,10 @@ const containerRecordVersion = 1;
 /** Why a container ended, in the words that the kubelet shows. */
 export type ExitReason = 'Completed' | 'Error' | 'OOMKilled' | 'StartError' | 'ContainerStatusUnknown';
 
-export interface ContainerProcesses {
-  /** The container's first process. */
-  readonly init: ProcessIdentity;
-  /** conmon, which holds its output and will write its exit code. */
-  readonly monitor: ProcessIdentity;
-}
-
 export type ContainerState =
   | { readonly name: 'creating' }
-  | { readonly name: 'created'; readonly processes: ContainerProcesses }
-  | { readonly name: 'running'; readonly processes: ContainerProcesses; readonly startedAtNs: string }
+  | { readonly name: 'created'; readonly processes: MonitoredContainer }
+  | { readonly name: 'running'; readonly processes: MonitoredContainer; readonly startedAtNs: string }
   | {
       readonly name: 'exited';
       readonly startedAtNs?: string;
@@ -87,7 +80,7 @@ export function containerName(sandboxId: SandboxId, { metadata }: ContainerConfi
 }
 
 /** The processes of a container that may still have some. */
-export function processesOf(container: Container): ContainerProcesses | undefined {
+export function processesOf(container: Container): MonitoredContainer | undefined {
   const { state } = container;
   return state.name === 'created' || state.name === 'running' ? state.processes : undefined;
 }

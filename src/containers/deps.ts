@@ -1,22 +1,18 @@
 /** What the operations on containers need of the rest, in their own words. `daemon.ts` passes it. */
 import type { ContainerId, ImageId } from '../lib/ids.ts';
+import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Spec } from '../oci/spec-types.ts';
 import type { LinuxResources } from '../sandbox/pod-config.ts';
 import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
-import type { ContainerConfig, MountRequest } from './container-config.ts';
-import type { Container, ContainerProcesses, ContainerStore, ContainerUser } from './container.ts';
+import type { ContainerConfig } from './container-config.ts';
+import type { SpecMount } from './spec/spec-input.ts';
+import type { Container, ContainerStore, ContainerUser } from './container.ts';
 import type { ImageConfig } from '../images/image-config.ts';
 
 /** The image that a container is made from. */
 export interface ContainerImageFacts {
   readonly id: ImageId;
   readonly config: ImageConfig;
-}
-
-/** A host path or an image, resolved and ready to be bound into a container. */
-export interface ResolvedMount {
-  readonly request: MountRequest;
-  readonly source: string;
 }
 
 export interface SpecRequest {
@@ -26,7 +22,7 @@ export interface SpecRequest {
   readonly image: ContainerImageFacts;
   readonly rootfs: string;
   readonly cgroupsPath: string;
-  readonly mounts: readonly ResolvedMount[];
+  readonly mounts: readonly SpecMount[];
 }
 
 export interface ContainerDeps {
@@ -45,11 +41,7 @@ export interface ContainerDeps {
   };
   readonly mounts: {
     /** Checks and resolves what the request mounts; image volumes are mounted below `directory`. */
-    resolve(
-      config: ContainerConfig,
-      directory: string,
-      signal: AbortSignal,
-    ): Promise<readonly ResolvedMount[]>;
+    resolve(config: ContainerConfig, directory: string, signal: AbortSignal): Promise<readonly SpecMount[]>;
     /** Unmounts what `resolve` mounted below `directory`. Idempotent. */
     release(directory: string): Promise<void>;
   };
@@ -78,7 +70,7 @@ export interface ContainerDeps {
         readonly stdinOnce: boolean;
       },
       signal: AbortSignal,
-    ): Promise<ContainerProcesses>;
+    ): Promise<MonitoredContainer>;
     start(container: Container): Promise<void>;
     /** No error if the container or its process is gone. */
     kill(container: Container, signal: string): Promise<void>;
@@ -90,7 +82,7 @@ export interface ContainerDeps {
   };
   readonly exits: {
     /** Begins to watch for the container's end, which is then recorded and cleaned up. */
-    watch(id: ContainerId, processes: ContainerProcesses): void;
+    watch(id: ContainerId, processes: MonitoredContainer): void;
     /** Settles when the end has been recorded and cleaned up; at once if the container is not watched. */
     whenEnded(id: ContainerId): Promise<void>;
     /** Forgets the container and removes its exit file. Idempotent. */

@@ -1,14 +1,9 @@
 /** The one place where the end of a container is seen, judged and recorded. */
 import type { ContainerId } from '../lib/ids.ts';
 import { messageOf } from '../lib/errors.ts';
+import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Log } from '../telemetry/log.ts';
-import {
-  isAlive,
-  type Container,
-  type ContainerProcesses,
-  type ContainerState,
-  type ExitReason,
-} from './container.ts';
+import { isAlive, type Container, type ContainerState, type ExitReason } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import { releaseProcesses } from './release.ts';
 
@@ -23,7 +18,7 @@ export interface ObservedExit {
 
 /** What tells of exits: conmon's exit files and pidfds. */
 export interface ExitSource {
-  watch(id: ContainerId, processes: ContainerProcesses): void;
+  watch(id: ContainerId, processes: MonitoredContainer): void;
   forget(id: ContainerId): void;
   subscribe(listener: (exit: ObservedExit) => void): Disposable;
 }
@@ -43,7 +38,7 @@ export class ContainerExits implements Disposable {
     this.#subscription = source.subscribe((exit) => void this.#onExit(exit));
   }
 
-  watch(id: ContainerId, processes: ContainerProcesses): void {
+  watch(id: ContainerId, processes: MonitoredContainer): void {
     if (!this.#ended.has(id)) this.#ended.set(id, Promise.withResolvers<void>());
     this.#source.watch(id, processes);
   }

@@ -107,7 +107,7 @@ function verboseInfo(stateDirectory: string, container: Container) {
   const { bundle } = containerPaths(stateDirectory, container.id);
   return {
     sandboxID: container.sandboxId,
-    pid: processesOf(container)?.init.pid ?? 0,
+    pid: processesOf(container)?.process.pid ?? 0,
     removing: false,
     snapshotKey: container.id,
     snapshotter: 'overlayfs',

@@ -56,7 +56,7 @@ export function sandboxHandlers({ sandboxes: deps, containers }: SandboxHandlerD
       const members = listContainers(containers, { sandboxId: sandbox.id, labels: {} });
       const containersStatuses = members.map(containerStatusToWire);
       const [first] = members.flatMap(({ state }) =>
-        state.name === 'running' ? [state.processes.init.pid] : [],
+        state.name === 'running' ? [state.processes.process.pid] : [],
       );
       return {
         status: sandboxStatusToWire(sandbox),

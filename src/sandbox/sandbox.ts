@@ -11,17 +11,11 @@
 import type { SandboxId } from '../lib/ids.ts';
 import { NamedStore } from '../lib/named-store.ts';
 import type { RecordDatabase, Versioned } from '../lib/records.ts';
+import type { StoredProcess } from '../oci/monitor.ts';
 import type { PodConfig } from './pod-config.ts';
 
 /** Version of the record's shape on disk. */
 const sandboxRecordVersion = 1;
-
-/** A process that outlives the daemon. Both numbers must match before it is signalled: pids are used again. */
-export interface ProcessIdentity {
-  readonly pid: number;
-  /** Start time in clock ticks since boot (`/proc/PID/stat`, field 22), decimal. */
-  readonly startTicks: string;
-}
 
 /** Paths of pinned namespaces. One that is absent is the node's. */
 export interface SandboxNamespaces {
@@ -40,7 +34,7 @@ export type SandboxState =
       readonly name: 'ready';
       readonly ips: readonly string[];
       readonly namespaces: SandboxNamespaces;
-      readonly holder?: ProcessIdentity;
+      readonly holder?: StoredProcess;
     }
   /** Stopped, or found dead (reboot): nothing of the kernel is held. Lists show it until it is removed. */
   | { readonly name: 'not-ready'; readonly stoppedAtMs: number }

@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { tearDown } from '../lib/teardown.ts';
-import { unmountTree } from '../linux/mount.ts';
+import { unmountTree } from '../linux/unmount-tree.ts';
 import type { SandboxDeps } from './deps.ts';
 import { sandboxPaths, type Sandbox } from './sandbox.ts';
 

@@ -1,0 +1,146 @@
+/** Everything that the pure spec builder must be told, looked up: user, devices, profiles, the sandbox's files. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
+import { quote } from '../lib/ids.ts';
+import { readFileInRoot } from '../linux/read-in-root.ts';
+import { sandboxPaths, type Sandbox } from '../sandbox/sandbox.ts';
+import type { ContainerConfig } from './container-config.ts';
+import { processesOf, type ContainerStore } from './container.ts';
+import type { ContainerDeps, SpecRequest } from './deps.ts';
+import { allHostDevices, deviceAt, grantedDevices } from './host-devices.ts';
+import { parseLoadedProfiles } from './spec/apparmor.ts';
+import { buildSpec } from './spec/build-spec.ts';
+import { parseCdiSpec, requestedCdiDevices, resolveCdi, type CdiEdits, type CdiSpec } from './spec/cdi.ts';
+import type { HostFacts } from './spec/host-facts.ts';
+import { maxSeccompProfileBytes } from './spec/seccomp-profile.ts';
+import type { SandboxParts, SpecDefaults } from './spec/spec-input.ts';
+import { resolveUser } from './users/resolve-user.ts';
+
+export interface PrepareSpecDeps {
+  readonly containers: ContainerStore;
+  readonly stateDirectory: string;
+  readonly host: HostFacts;
+  readonly defaults: SpecDefaults;
+}
+
+const apparmorProfiles = '/sys/kernel/security/apparmor/profiles';
+/** Later ones win over earlier ones (CDI specification, "Overview"). */
+const cdiDirectories = ['/etc/cdi', '/var/run/cdi'];
+const maxCdiFileBytes = 1024 * 1024;
+
+export function createSpecBuilder(deps: PrepareSpecDeps): ContainerDeps['spec'] {
+  return {
+    async build(request) {
+      const { config, image, rootfs } = request;
+      const { security } = config.linux;
+      const user = resolveUser({ readFileInRoot }, { rootfs, imageUser: image.config.user, security });
+      const cdi = await cdiEdits(config);
+      const targetNamespaces = targetOf(deps, request);
+      const seccompProfile = localhostSeccomp(config);
+      const spec = buildSpec({
+        pod: request.sandbox.config,
+        container: config,
+        imageConfig: image.config,
+        user,
+        host: deps.host,
+        defaults: deps.defaults,
+        sandbox: sandboxParts(deps.stateDirectory, request.sandbox),
+        rootfs,
+        cgroupsPath: request.cgroupsPath,
+        mounts: request.mounts,
+        volumes: [],
+        devices: grantedDevices(config.devices),
+        hostDevices: security.privileged ? allHostDevices() : [],
+        loadedApparmorProfiles: loadedProfiles(deps.host),
+        ...(targetNamespaces === undefined ? {} : { targetNamespaces }),
+        ...(seccompProfile === undefined ? {} : { seccompProfile }),
+        ...(cdi === undefined ? {} : { cdi }),
+      });
+      const { uid, gid, supplementalGroups } = user;
+      return { spec, user: { uid, gid, supplementalGroups } };
+    },
+  };
+}
+
+function sandboxParts(stateDirectory: string, sandbox: Sandbox): SandboxParts {
+  const paths = sandboxPaths(stateDirectory, sandbox.id);
+  const namespaces = sandbox.state.name === 'ready' ? sandbox.state.namespaces : {};
+  return {
+    id: sandbox.id,
+    namespaces,
+    files: {
+      ...(sandbox.config.namespaces.ipc.mode === 'node' ? {} : { shm: paths.shm }),
+      hosts: paths.hosts,
+      hostname: paths.hostname,
+      resolvConf: paths.resolvConf,
+    },
+  };
+}
+
+/** `/proc/PID/ns` of the container whose PID namespace is joined (`kubectl debug --target`). */
+function targetOf({ containers }: PrepareSpecDeps, { config, sandbox }: SpecRequest): string | undefined {
+  const { pid } = config.linux.security.namespaces;
+  if (pid.mode !== 'target') return undefined;
+  const target = containers.mustFind(pid.targetId);
+  if (target.sandboxId !== sandbox.id)
+    throw new EngineError('invalid-argument', `target container ${target.id} is in another pod`);
+  const processes = target.state.name === 'running' ? processesOf(target) : undefined;
+  if (processes === undefined)
+    throw new EngineError(
+      'failed-precondition',
+      `target container ${target.id} is ${target.state.name}, not running`,
+    );
+  return `/proc/${processes.process.pid}/ns`;
+}
+
+function localhostSeccomp({ linux }: ContainerConfig): string | undefined {
+  const { seccomp, privileged } = linux.security;
+  if (privileged || seccomp?.type !== 'localhost') return undefined;
+  return readBounded(seccomp.ref, maxSeccompProfileBytes, 'seccomp profile');
+}
+
+function readBounded(path: string, maxBytes: number, what: string): string {
+  try {
+    const status = statSync(path);
+    if (!status.isFile()) throw new Error('it is not a regular file');
+    if (status.size > maxBytes) throw new Error(`it is larger than ${maxBytes} bytes`);
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new EngineError('failed-precondition', `read the ${what} ${quote(path)}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function loadedProfiles(host: HostFacts): ReadonlySet<string> {
+  return host.apparmorEnabled ? parseLoadedProfiles(readFileSync(apparmorProfiles, 'utf8')) : new Set();
+}
+
+async function cdiEdits(config: ContainerConfig): Promise<CdiEdits | undefined> {
+  const names = requestedCdiDevices(config.cdiDevices, config.annotations);
+  if (names.length === 0) return undefined;
+  return await resolveCdi(cdiSpecs(), names, async (path) => deviceAt(path));
+}
+
+function cdiSpecs(): CdiSpec[] {
+  return cdiDirectories.flatMap((directory, priority) =>
+    namesIn(directory)
+      .filter((name) => name.endsWith('.json'))
+      .map((name) =>
+        parseCdiSpec(
+          readBounded(`${directory}/${name}`, maxCdiFileBytes, 'CDI file'),
+          `${directory}/${name}`,
+          priority,
+        ),
+      ),
+  );
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

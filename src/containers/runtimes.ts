@@ -1,0 +1,80 @@
+/** Containers on OCI runtimes: one runtime per handler, one monitor per container. */
+import { existsSync } from 'node:fs';
+import { EngineError } from '../lib/errors.ts';
+import { quote } from '../lib/ids.ts';
+import { signalProcess } from '../linux/pidfd.ts';
+import type { Poller } from '../linux/poll.ts';
+import type { ConmonSetup } from '../oci/conmon.ts';
+import { reopenLog } from '../oci/monitor-control.ts';
+import { createContainer, type ContainerStdin, type MonitorDeps } from '../oci/monitor.ts';
+import { deleteContainer, startContainer, updateContainer, type OciRuntime } from '../oci/runtime.ts';
+import { containerPaths, processesOf, type Container } from './container.ts';
+import type { ContainerDeps } from './deps.ts';
+import type { HostFacts } from './spec/host-facts.ts';
+import { buildResources } from './spec/resources.ts';
+import { signalNumber } from './stop-signal.ts';
+
+export interface RuntimesOptions {
+  readonly handlers: ReadonlyMap<string, OciRuntime>;
+  readonly poller: Poller;
+  readonly conmon: ConmonSetup;
+  readonly host: HostFacts;
+  readonly stateDirectory: string;
+}
+
+const reopenTimeoutMs = 10_000;
+
+/** What a handler's runtime needs to be called. @throws EngineError failed-precondition if it is configured no more */
+export function monitorDeps(options: RuntimesOptions, handler: string): MonitorDeps {
+  const runtime = options.handlers.get(handler);
+  if (runtime === undefined)
+    throw new EngineError('failed-precondition', `runtime handler ${quote(handler)} is not configured`);
+  return { runtime, poller: options.poller, conmon: options.conmon };
+}
+
+export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime'] {
+  return {
+    async create({ id, handler, bundle, logPath, terminal, stdin, stdinOnce }, signal) {
+      const mode: ContainerStdin = !stdin ? 'none' : stdinOnce ? 'until-first-detach' : 'open';
+      return await createContainer(monitorDeps(options, handler), {
+        id,
+        bundle,
+        logPath,
+        terminal,
+        stdin: mode,
+        signal,
+      });
+    },
+    async start(container) {
+      await startContainer(monitorDeps(options, container.runtimeHandler), { id: container.id });
+    },
+    async kill(container, signal) {
+      const processes = processesOf(container);
+      const number = signalNumber(signal);
+      if (processes === undefined || number === undefined) return;
+      const { pid, startTicks } = processes.process;
+      signalProcess({ pid, startTicks: BigInt(startTicks) }, number);
+    },
+    async delete(container) {
+      await deleteFromRuntime(options, container);
+    },
+    async update(container, resources) {
+      await updateContainer(monitorDeps(options, container.runtimeHandler), {
+        id: container.id,
+        resources: buildResources(resources, options.host),
+      });
+    },
+    async reopenLog(container) {
+      if (container.logPath === undefined) return;
+      const { bundle } = containerPaths(options.stateDirectory, container.id);
+      await reopenLog({ directory: bundle, logPath: container.logPath, timeoutMs: reopenTimeoutMs });
+    },
+  };
+}
+
+/** A container that the runtime does not know costs no process: recovery asks this of every exited one. */
+async function deleteFromRuntime(options: RuntimesOptions, { id, runtimeHandler }: Container): Promise<void> {
+  const runtime = options.handlers.get(runtimeHandler);
+  if (runtime === undefined || !existsSync(`${runtime.root}/${id}`)) return;
+  await deleteContainer({ runtime, poller: options.poller }, { id, force: true });
+}
