@@ -13,7 +13,7 @@ const maxParameters = 32;
 
 // Each pattern is sticky and starts with a fixed character class, so that reading is linear in the header's length.
 const separators = /[\s,]*/y;
-const parameter = /([!#$%&'*+.^_`|~\w-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+.^_`|~\w/:@?=-]*))/y;
+const parameter = /([!#$%&'*+.^_`|~\w-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+.^_`|~\w/:@?=-]+))/y;
 const scheme = /([!#$%&'*+.^_`|~\w-]+)(?=[\s,]|$)/y;
 
 /** The challenges that could be read; what follows a syntax error is dropped. */
