@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { requirePrefix } from '../lib/ip-address.ts';
+import { DefaultNetwork, type DefaultNetworkOptions } from './default-network.ts';
+
+function fixture(
+  t: TestContext,
+  options: Partial<DefaultNetworkOptions> & { readonly used?: readonly string[] } = {},
+) {
+  const cacheDir = mkdtempSync(join(tmpdir(), 'gantry-default-'));
+  t.after(() => rmSync(cacheDir, { recursive: true }));
+  const discarded: string[] = [];
+  const used = (options.used ?? []).map((text) => ({
+    prefix: requirePrefix(text, 'used'),
+    linkName: 'eth0',
+  }));
+  const open = (more: Partial<DefaultNetworkOptions> = {}) =>
+    new DefaultNetwork({
+      cacheDir,
+      usedPrefixes: () => used,
+      isInUse: () => false,
+      discardBridge: (name) => discarded.push(name),
+      ...options,
+      ...more,
+    });
+  return { open, discarded, cacheDir };
+}
+
+function subnetsOf(network: DefaultNetwork): unknown {
+  const ipam = network.list().plugins[0]?.['ipam'] as { ranges: { subnet: string }[][] };
+  return ipam.ranges.map(([range]) => range?.subnet);
+}
+
+test('the built-in network is a bridge with masquerade and host ports', (t) => {
+  const { open, cacheDir } = fixture(t, { subnets: '10.88.0.0/16,fd00:88::/64' });
+  const list = open().list();
+  assert.equal(list.name, 'gantry0');
+  assert.deepEqual(list.plugins, [
+    {
+      type: 'bridge',
+      bridge: 'gantry0',
+      isGateway: true,
+      ipMasq: true,
+      hairpinMode: true,
+      ipam: {
+        type: 'host-local',
+        ranges: [[{ subnet: '10.88.0.0/16' }], [{ subnet: 'fd00:88::/64' }]],
+        routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+        dataDir: join(cacheDir, 'networks'),
+      },
+    },
+    { type: 'portmap', capabilities: { portMappings: true } },
+  ]);
+});
+
+test('a subnet that a route of the host uses is not taken', (t) => {
+  assert.deepEqual(subnetsOf(fixture(t).open()), ['10.88.0.0/16']);
+  assert.deepEqual(subnetsOf(fixture(t, { used: ['10.88.7.0/24', '10.89.0.0/16', 'fd00::/8'] }).open()), [
+    '10.90.0.0/16',
+  ]);
+  assert.deepEqual(subnetsOf(fixture(t, { used: ['10.0.0.0/8'] }).open()), ['172.28.0.0/16']);
+  assert.throws(
+    () =>
+      fixture(t, { used: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'] })
+        .open()
+        .list(),
+    { kind: 'failed-precondition', message: /in use by a route/ },
+  );
+});
+
+test('the choice outlives the daemon, unless the host took the subnet while no pod was in it', (t) => {
+  const { open, discarded } = fixture(t, { subnets: '10.50.0.0/16' });
+  open().list();
+  assert.deepEqual(subnetsOf(open({ subnets: '10.60.0.0/16' })), ['10.50.0.0/16']);
+  const bridge = { prefix: requirePrefix('10.50.0.0/16', 'bridge'), linkName: 'gantry0' };
+  assert.deepEqual(subnetsOf(open({ usedPrefixes: () => [bridge] })), ['10.50.0.0/16']);
+  const taken = { ...bridge, linkName: 'vpn0' };
+  assert.deepEqual(subnetsOf(open({ usedPrefixes: () => [taken], isInUse: () => true })), ['10.50.0.0/16']);
+  assert.deepEqual(discarded, []);
+  assert.deepEqual(subnetsOf(open({ usedPrefixes: () => [taken] })), ['10.89.0.0/16']);
+  assert.deepEqual(discarded, ['gantry0']);
+});
+
+test('the pod CIDR moves the network; pods that are attached keep their bridge', (t) => {
+  const { open, discarded, cacheDir } = fixture(t);
+  const network = open();
+  network.list();
+  assert.equal(network.assign(['10.244.3.0/24', 'fd00:3::/64']).name, 'gantry0');
+  assert.deepEqual([subnetsOf(network), discarded], [['10.244.3.0/24', 'fd00:3::/64'], ['gantry0']]);
+  assert.equal(open({ isInUse: () => true }).assign(['10.244.3.0/24', 'fd00:3::/64']).name, 'gantry0');
+  const moved = open({ isInUse: (name) => name === 'gantry0' });
+  assert.equal(moved.assign(['10.244.9.7/24']).name, 'gantry1');
+  assert.deepEqual([subnetsOf(open()), discarded.length], [['10.244.9.0/24'], 1]);
+  assert.equal(
+    (JSON.parse(readFileSync(join(cacheDir, 'gantry-default-network.json'), 'utf8')) as { number: number })
+      .number,
+    1,
+  );
+});
+
+test('a damaged file is chosen anew, a CIDR without room is refused', (t) => {
+  const { open, cacheDir } = fixture(t);
+  writeFileSync(join(cacheDir, 'gantry-default-network.json'), '{"number":');
+  assert.equal(open().list().name, 'gantry0');
+  assert.throws(() => open().assign(['10.0.0.0/31']), { kind: 'invalid-argument', message: /no room/ });
+  assert.throws(() => open({ subnets: 'lan' }).assign(['lan']), { kind: 'invalid-argument' });
+});
