@@ -14,7 +14,7 @@ export function buildNamespaces(input: SpecInput): Pick<Linux, 'namespaces' | 'u
     ...choose(input, {
       type: 'network',
       file: 'net',
-      choice: network,
+      choice: ofPod(network),
       podMode: pod.network.mode,
       podPath: own.net,
     }),
@@ -66,6 +66,11 @@ function choose(input: SpecInput, { type, file, choice, podMode, podPath }: Choi
         'the pod’s was asked for, but the sandbox was made without one to share',
       );
   }
+}
+
+/** No caller can describe a network for one container alone: its own one would have no address. It shares the pod's. */
+function ofPod(choice: NamespaceChoice): NamespaceChoice {
+  return choice.mode === 'container' ? { mode: 'pod' } : choice;
 }
 
 function targetPath({ targetNamespaces }: SpecInput, file: string): string {
