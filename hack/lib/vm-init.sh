@@ -45,6 +45,8 @@ ln -sfn "$kernel/config" "/root/boot/config-$(uname -r)"
 mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /root/run
 mkdir -p /root/run/lock /root/run/netns /root/run/gantry-vm
 cp -r "/lower$job/." /root/run/gantry-vm
+mkdir -p /root/run/systemd
+[ ! -d /root/run/gantry-vm/units ] || cp -r /root/run/gantry-vm/units /root/run/systemd/system
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /root/tmp
 mkdir /disk
 mount -t ext4 -o relatime /dev/vda /disk || give_up "cannot mount the data disk"
@@ -54,7 +56,10 @@ for path in /var/lib/gantry /var/lib/cni /var/lib/kubelet /var/log /var/tmp; do
 done
 chmod 1777 /root/var/tmp
 
-rm -f /root/etc/hosts /root/etc/resolv.conf /root/etc/hostname /root/etc/fstab /root/etc/machine-id
+rm -f /root/etc/hosts /root/etc/resolv.conf /root/etc/hostname /root/etc/fstab
+# The mark of a machine that is a container itself: systemd would heed no kernel argument.
+rm -f /root/.dockerenv
+tr -d - </proc/sys/kernel/random/uuid >/root/etc/machine-id
 echo vm >/root/etc/hostname
 hostname vm
 printf '127.0.0.1 localhost\n::1 localhost\n198.51.100.11 vm\n' >/root/etc/hosts

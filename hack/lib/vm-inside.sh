@@ -53,8 +53,8 @@ run_command() {
 }
 
 [ $$ != 1 ] || mount_kernel_filesystems
-# Not loaded on demand, unlike the modules of links, firewalls and file systems.
-modprobe --quiet br_netfilter
+# These are not loaded on demand, unlike the modules of links, firewalls and file systems.
+modprobe --quiet --all br_netfilter loop
 make_network
 run_command
 status=$?

@@ -72,6 +72,7 @@ function writeJob(directory: string, command: readonly string[]): void {
 
 /** systemd starts nothing but the basics and the command: not what this machine's own units would start. */
 function writeUnits(directory: string): void {
+  mkdirSync(directory);
   writeFileSync(
     join(directory, 'gantry-vm.target'),
     '[Unit]\nDescription=The command of hack/vm\nRequires=basic.target\nAfter=basic.target\nWants=gantry-vm.service dbus.socket\n',
@@ -122,7 +123,7 @@ async function run(kernel: string, work: string): Promise<number> {
   const { command } = splitCommand(process.argv.slice(2));
   const job = join(work, 'job');
   writeJob(job, command);
-  if (options.systemd) writeUnits(job);
+  if (options.systemd) writeUnits(join(job, 'units'));
   const disk = options.disk === undefined ? join(work, 'disk') : resolve(options.disk);
   if (!existsSync(disk)) makeDisk(disk, options['disk-size']);
 
@@ -138,7 +139,12 @@ async function run(kernel: string, work: string): Promise<number> {
       `gantry.job=${job}`,
       `gantry.kernel=${kernel}`,
       ...(options.systemd
-        ? ['gantry.init=/lib/systemd/systemd', 'systemd.unit=gantry-vm.target', 'systemd.show_status=0']
+        ? [
+            'gantry.init=/lib/systemd/systemd',
+            'systemd.unit=gantry-vm.target',
+            'systemd.show_status=0',
+            'systemd.mask=systemd-timesyncd.service',
+          ]
         : [`gantry.init=${join(import.meta.dirname, 'vm-inside.sh')}`]),
       ...options.append.split(' ').filter((word) => word !== ''),
     ],
