@@ -110,10 +110,6 @@ export const configSchema = z.strictObject({
         .enum(['auto', 'cgroupfs', 'systemd'])
         .default('auto')
         .describe('`auto` is systemd where systemd is PID 1, else cgroupfs.'),
-      cgroup_root: z
-        .string()
-        .default('/gantry')
-        .describe('Cgroup of the monitors, and of pods that name no parent.'),
       conmon: z.string().default('conmon').describe('The container monitor’s program.'),
       catatonit: z
         .string()

@@ -55,7 +55,11 @@ export function streamHandlers(
         url: deps.streaming.urlFor({
           kind: 'attach',
           options,
-          start: async () => await attachContainer(deps.exec, { id, stdin: options.stdin }),
+          start: async () =>
+            await attachContainer(
+              { ...deps.exec, containers: deps.containers },
+              { id, stdin: options.stdin },
+            ),
         }),
       };
     },

@@ -1,0 +1,76 @@
+import type { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { EngineError } from '../lib/errors.ts';
+import type { ContainerId } from '../lib/ids.ts';
+import { startProcess, type ExecDeps } from './exec.ts';
+
+/** CVE-2022-1708, CVE-2022-31030: a process that never stops writing must not fill the daemon's memory. */
+const maxOutputBytes = 16 * 1024 * 1024;
+
+export interface ExecSyncRequest {
+  readonly id: ContainerId;
+  readonly command: readonly string[];
+  /** 0 for no limit. */
+  readonly timeoutMs: number;
+}
+
+export interface ExecSyncResult {
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+  readonly exitCode: number;
+}
+
+/**
+ * Runs a command to its end. What it writes beyond 16 MiB on either output is read and dropped, without an error. When the
+ * time is over, or the client leaves, the command and everything it started is killed.
+ *
+ * @throws EngineError deadline-exceeded, cancelled, not-found, failed-precondition, or why it did not start
+ */
+export async function execSync(
+  deps: ExecDeps,
+  { id, command, timeoutMs }: ExecSyncRequest,
+  signal: AbortSignal,
+): Promise<ExecSyncResult> {
+  signal.throwIfAborted();
+  const session = startProcess(deps, { id, command, terminal: false, stdin: false });
+  const outputs = Promise.all([collect(session.stdout), collect(session.stderr)]);
+  const stopped = Promise.withResolvers<never>();
+  const onAbort = (): void => stopped.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const timer =
+    timeoutMs === 0
+      ? undefined
+      : setTimeout(() => stopped.reject(timedOut(id, command, timeoutMs)), timeoutMs);
+  try {
+    const { exitCode } = await Promise.race([session.exit, stopped.promise]);
+    const [stdout, stderr] = await Promise.race([outputs, stopped.promise]);
+    return { stdout, stderr, exitCode };
+  } catch (error) {
+    await session.killTree();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+    session.stdout.destroy();
+    session.stderr.destroy();
+  }
+}
+
+async function collect(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  stream.on('data', (chunk: Buffer) => {
+    const room = maxOutputBytes - bytes;
+    if (room > 0) chunks.push(chunk.length > room ? chunk.subarray(0, room) : chunk);
+    bytes += chunk.length;
+  });
+  await finished(stream).catch(() => undefined);
+  return Buffer.concat(chunks);
+}
+
+function timedOut(id: ContainerId, command: readonly string[], timeoutMs: number): EngineError {
+  return new EngineError(
+    'deadline-exceeded',
+    `exec of ${JSON.stringify(command[0])} in container ${id}: command timed out after ${timeoutMs / 1000} s`,
+  );
+}

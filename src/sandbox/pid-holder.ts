@@ -1,0 +1,104 @@
+/**
+ * The process that keeps a PID namespace which the containers of a pod share: `catatonit -P`, which reaps what they
+ * leave. It runs as an ordinary container with nothing in its root but itself: a bare process of the node there would
+ * show the node's file system to the pod as /proc/1/root.
+ */
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createContainer, type MonitorDeps, type StoredProcess } from '../oci/monitor.ts';
+import { deleteContainer, startContainer } from '../oci/runtime.ts';
+import type { Namespace, Spec } from '../oci/spec-types.ts';
+import type { SandboxDeps } from './deps.ts';
+import { sandboxPaths, type Sandbox, type SandboxNamespaces } from './sandbox.ts';
+
+export interface HolderOptions {
+  readonly stateDirectory: string;
+  /** Absolute path of catatonit. */
+  readonly program: string;
+  readonly monitorDeps: (handler: string) => MonitorDeps;
+  readonly cgroupsPathFor: (sandbox: Sandbox) => string;
+}
+
+const nobody = 65534;
+
+export function createPidHolder(options: HolderOptions): SandboxDeps['holder'] {
+  return {
+    start: async (sandbox, namespaces, signal) => await startHolder(options, { sandbox, namespaces }, signal),
+    stop: async (sandbox) => await stopHolder(options, sandbox),
+  };
+}
+
+interface Held {
+  readonly sandbox: Sandbox;
+  readonly namespaces: SandboxNamespaces;
+}
+
+async function startHolder(
+  options: HolderOptions,
+  { sandbox, namespaces }: Held,
+  signal: AbortSignal,
+): Promise<StoredProcess> {
+  const deps = options.monitorDeps(sandbox.runtimeHandler);
+  const bundle = bundleOf(options, sandbox);
+  mkdirSync(`${bundle}/rootfs`, { recursive: true, mode: 0o755 });
+  const spec = holderSpec(options.program, namespaces, options.cgroupsPathFor(sandbox));
+  writeFileSync(`${bundle}/config.json`, JSON.stringify(spec), { mode: 0o600 });
+  const { process } = await createContainer(deps, {
+    id: sandbox.id,
+    bundle,
+    terminal: false,
+    stdin: 'none',
+    signal,
+  });
+  await startContainer(deps, { id: sandbox.id });
+  return process;
+}
+
+async function stopHolder(options: HolderOptions, sandbox: Sandbox): Promise<void> {
+  if (!existsSync(bundleOf(options, sandbox))) return;
+  const deps = options.monitorDeps(sandbox.runtimeHandler);
+  await deleteContainer(deps, { id: sandbox.id, force: true });
+  rmSync(`${deps.conmon.exitDirectory}/${sandbox.id}`, { force: true });
+}
+
+function bundleOf({ stateDirectory }: HolderOptions, sandbox: Sandbox): string {
+  return `${sandboxPaths(stateDirectory, sandbox.id).directory}/holder`;
+}
+
+function holderSpec(program: string, namespaces: SandboxNamespaces, cgroupsPath: string): Spec {
+  const joined = (type: Namespace['type'], path: string | undefined): Namespace[] =>
+    path === undefined ? [] : [{ type, path }];
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      user: { uid: nobody, gid: nobody },
+      args: ['/catatonit', '-P'],
+      env: [],
+      cwd: '/',
+      noNewPrivileges: true,
+      capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
+      rlimits: [{ type: 'RLIMIT_NOFILE', soft: 1024, hard: 1024 }],
+    },
+    root: { path: 'rootfs', readonly: true },
+    mounts: [
+      { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+      {
+        destination: '/catatonit',
+        type: 'bind',
+        source: program,
+        options: ['bind', 'ro', 'nosuid', 'nodev'],
+      },
+    ],
+    linux: {
+      cgroupsPath,
+      namespaces: [
+        { type: 'pid' },
+        { type: 'mount' },
+        ...joined('network', namespaces.net),
+        ...joined('ipc', namespaces.ipc),
+        ...joined('uts', namespaces.uts),
+      ],
+      maskedPaths: ['/proc/kcore', '/proc/keys', '/proc/timer_list'],
+      readonlyPaths: ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus'],
+    },
+  };
+}
