@@ -6,6 +6,8 @@
  * Never `.async`: it runs on libuv's shared pool, where the errno cannot be read and a blocking call starves all file operations.
  */
 import koffi from 'koffi';
+import { EngineError } from '../lib/errors.ts';
+import { quote } from '../lib/ids.ts';
 import { SyscallError } from './errors.ts';
 
 /** What C functions take and give here: a 64-bit integer comes back as bigint only when a number cannot hold it. */
@@ -20,7 +22,7 @@ interface BindOptions {
 
 /**
  * A function of the C library that reports failure by -1 and errno, for instance `bind<[fd: number]>('int close(int fd)')`.
- * Calling it returns the result, or throws SyscallError. A call interrupted by a signal is not repeated: EINTR is thrown.
+ * Calling it returns the result, or throws SyscallError (EngineError invalid-argument for a string with a zero byte). A call interrupted by a signal is not repeated: EINTR is thrown.
  */
 export function bind<A extends readonly NativeArgument[]>(
   signature: string,
@@ -45,6 +47,12 @@ export function bindUnchecked<A extends readonly NativeArgument[], R = number>(
   let native: ((...args: A) => R) | undefined;
   return (...args) => {
     native ??= library().func(signature) as (...args: A) => R;
+    for (const argument of args) {
+      // C would see only what comes before it: another path than the one that was checked.
+      if (typeof argument === 'string' && argument.includes('\0')) {
+        throw new EngineError('invalid-argument', `${quote(argument)} contains a zero byte`);
+      }
+    }
     return native(...args);
   };
 }

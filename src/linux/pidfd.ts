@@ -35,7 +35,8 @@ export function openProcess(process: ProcessIdentity): number | undefined {
   try {
     pidfd = openPidfd(process.pid);
   } catch (error) {
-    if (errnoOf(error) === 'ESRCH') return undefined;
+    // The latter two: the number is a thread's by now.
+    if (['ESRCH', 'EINVAL', 'ENOENT'].includes(errnoOf(error) ?? '')) return undefined;
     throw error;
   }
   // Read after the descriptor was opened: from here on the pid cannot pass to another process unnoticed.

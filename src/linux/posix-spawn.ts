@@ -1,5 +1,7 @@
 /** posix_spawn with an exact descriptor list, clean signals and a session of its own. */
 import { existsSync } from 'node:fs';
+import { EngineError } from '../lib/errors.ts';
+import { quote } from '../lib/ids.ts';
 import { SyscallError } from './errors.ts';
 import { bindUnchecked, type NativeArgument } from './libc.ts';
 
@@ -52,7 +54,7 @@ interface SpawnRequest {
   readonly cwd?: string | undefined;
 }
 
-/** Starts a program in a session of its own and returns its pid, which the caller must wait for. Throws SyscallError. */
+/** Starts a program in a session of its own and returns its pid, which the caller must wait for. Throws SyscallError, EngineError for a zero byte. */
 export function spawnInNewSession(request: SpawnRequest): number {
   const { program, argv, env, cwd } = request;
   const actions = Buffer.alloc(structureBytes);
@@ -115,6 +117,9 @@ function attributes(): Buffer {
 }
 
 function nullTerminated(strings: readonly string[]): StringArray {
+  for (const text of strings) {
+    if (text.includes('\0')) throw new EngineError('invalid-argument', `${quote(text)} contains a zero byte`);
+  }
   return [...strings, null];
 }
 

@@ -111,6 +111,10 @@ describe('spawnProcess', () => {
       (error: Error) =>
         isKind(error, 'failed-precondition') && error.message.includes('gantry-no-such-program'),
     );
+    assert.throws(() => spawnProcess(['true', 'a\0b'], options), { kind: 'invalid-argument' });
+    assert.throws(() => spawnProcess(['true'], { ...options, env: { A: '\0' } }), {
+      kind: 'invalid-argument',
+    });
     assert.throws(() => spawnProcess(['true'], { ...options, cwd: '/no/such' }), {
       code: 'ENOENT',
       path: '/no/such',
@@ -127,6 +131,11 @@ describe('spawnProcess', () => {
     assert.equal(openProcess({ pid: child.pid, startTicks: child.startTicks + 1n }), undefined);
     const pidfd = openPidfd(child.pid);
     assert.equal(sendSignal(pidfd, 0), true);
+    const thread =
+      readdirSync('/proc/self/task')
+        .map(Number)
+        .find((task) => task !== process.pid) ?? 0;
+    assert.equal(signalProcess({ pid: thread, startTicks: processStartTicks(thread) ?? 0n }, 0), false);
     assert.equal(signalProcess(child, 'SIGTERM'), true);
     assert.deepEqual(await child.exited, { exitCode: undefined, signal: 15 });
     assert.equal(child.kill('SIGKILL'), false);
