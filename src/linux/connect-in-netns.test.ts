@@ -1,17 +1,20 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import type { ChildProcessHandle } from './child.ts';
+import { runCommand, spawnProcess } from './command.ts';
 import { connectInNetns } from './connect-in-netns.ts';
 import { NamespaceThread } from './namespace-thread.ts';
+import { createPipe } from './pipe.ts';
 import { Poller } from './poll.ts';
 
 const directory = mkdtempSync(`${tmpdir()}/gantry-connect-`);
 const poller = new Poller();
-const servers: ChildProcess[] = [];
+const servers: ChildProcessHandle[] = [];
 let thread: NamespaceThread;
 let netnsPath: string;
 
@@ -21,6 +24,7 @@ before(async () => {
 });
 after(async () => {
   for (const server of servers) server.kill('SIGKILL');
+  await Promise.all(servers.map(async (server) => await server.exited));
   await thread.unpin([netnsPath]);
   await thread[Symbol.asyncDispose]();
   await poller[Symbol.asyncDispose]();
@@ -29,12 +33,23 @@ after(async () => {
 
 /** A server inside the namespace that hands back what it is sent, then its end. */
 async function serve(address: string): Promise<void> {
-  const argv = [`--net=${netnsPath}`, 'socat', '-d', '-d', `${address},reuseaddr,fork`, 'EXEC:cat'];
-  const server = spawn('nsenter', argv, { stdio: ['ignore', 'ignore', 'pipe'] });
-  servers.push(server);
+  const log = createPipe();
+  const argv = [
+    'nsenter',
+    `--net=${netnsPath}`,
+    'socat',
+    '-d',
+    '-d',
+    `${address},reuseaddr,fork`,
+    'EXEC:cat',
+  ];
+  const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+  servers.push(spawnProcess(argv, { fds: new Map([[2, log.write]]), env, newSession: true, poller }));
+  closeSync(log.write);
   // It says so once it listens.
-  await once(server.stderr, 'data');
-  server.stderr.resume();
+  const lines = new Socket({ fd: log.read, writable: false });
+  await once(lines, 'data');
+  lines.resume();
 }
 
 describe('connectInNetns', () => {
@@ -60,19 +75,8 @@ describe('connectInNetns', () => {
   });
 
   test('a server that never answers: the deadline, or the signal', async () => {
-    const drop = spawn('nsenter', [
-      `--net=${netnsPath}`,
-      'iptables',
-      '-A',
-      'INPUT',
-      '-p',
-      'tcp',
-      '--dport',
-      '7',
-      '-j',
-      'DROP',
-    ]);
-    assert.deepEqual(await once(drop, 'exit'), [0, null]);
+    const rule = ['iptables', '-A', 'INPUT', '-p', 'tcp', '--dport', '7', '-j', 'DROP'];
+    await runCommand(['nsenter', `--net=${netnsPath}`, ...rule], { check: true });
     const request = { thread, poller, netnsPath, port: 7, timeoutMs: 50 };
     await assert.rejects(connectInNetns(request), { kind: 'deadline-exceeded', message: /port 7 .*50 ms/ });
     const controller = new AbortController();
