@@ -37,6 +37,11 @@ export function runtimeMessage(output: string): string {
   return text.length > maxMessageLength ? `${text.slice(0, maxMessageLength)}...` : text;
 }
 
+/** Whether a runtime's log holds an error, not only warnings. */
+export function loggedError(output: string): boolean {
+  return output.split('\n').some((line) => parseLine(line.trim()).isError);
+}
+
 /** `attempt` says what was tried on which id; `fallback` is used where the runtime said nothing. */
 export function runtimeError(attempt: string, output: string, fallback: string): EngineError {
   const message = runtimeMessage(output);
