@@ -1,0 +1,61 @@
+/** What the threads of the layer side are asked to do, and the messages that carry it. */
+import type { ErrorKind } from '../../lib/errors.ts';
+import type { ChainId, DiffId } from '../../lib/ids.ts';
+import type { LayerRecord } from './layer-record.ts';
+import type { LayerLimits } from './layer-types.ts';
+import type { TreeUsage } from './tree-usage.ts';
+
+/** Unpack into `<snapshotsDirectory>/<ingestName>` and commit by chain id. */
+export interface UnpackJob {
+  readonly name: 'unpack';
+  readonly snapshotsDirectory: string;
+  readonly ingestName: string;
+  readonly chainId: ChainId;
+  readonly expectedDiffId: DiffId;
+  readonly mediaType: string;
+  /** Where the bytes are; undefined if they are sent. */
+  readonly path: string | undefined;
+  readonly limits: LayerLimits;
+}
+
+/** Remove `entries` of `directory`, with all that they hold. */
+export interface RemoveJob {
+  readonly name: 'remove';
+  readonly directory: string;
+  readonly entries: readonly string[];
+}
+
+export interface UsageJob {
+  readonly name: 'usage';
+  readonly path: string;
+}
+
+/** Make directories that a layer only implies look as the layers below it say. `layerDirectories`: bottom first. */
+export interface SettleJob {
+  readonly name: 'settle';
+  readonly layerDirectories: readonly string[];
+}
+
+export type LayerJob = UnpackJob | RemoveJob | UsageJob | SettleJob;
+
+/** What each job gives. */
+export interface JobResults {
+  readonly unpack: LayerRecord;
+  readonly remove: undefined;
+  readonly usage: TreeUsage;
+  readonly settle: undefined;
+}
+
+export type JobResult<J extends LayerJob> = JobResults[J['name']];
+
+export type ToWorker =
+  | { readonly name: 'job'; readonly job: LayerJob }
+  | { readonly name: 'chunk'; readonly bytes: Uint8Array }
+  | { readonly name: 'end' }
+  | { readonly name: 'abort' };
+
+export type FromWorker =
+  /** So many bytes of what was sent are used: more may come. */
+  | { readonly name: 'consumed'; readonly bytes: number }
+  | { readonly name: 'done'; readonly result: JobResults[LayerJob['name']] }
+  | { readonly name: 'failed'; readonly kind: ErrorKind; readonly message: string };

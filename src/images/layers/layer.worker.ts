@@ -1,0 +1,110 @@
+/**
+ * A thread of the layer side: one job at a time. It does what would block for long on the main thread: parsing and
+ * writing thousands of files, removing and measuring trees.
+ */
+import { closeSync, createReadStream, openSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+import { EngineError } from '../../lib/errors.ts';
+import { pathDirectory } from '../../linux/at.ts';
+import type { FromWorker, JobResults, LayerJob, ToWorker, UnpackJob } from './layer-jobs.ts';
+import { removeTree } from './remove-tree.ts';
+import { settleLayers } from './settle-layers.ts';
+import { treeUsage } from './tree-usage.ts';
+import { unpackLayer } from './unpack-layer.ts';
+
+const readChunkBytes = 1024 ** 2;
+
+/** The bytes that are sent, in order; each is acknowledged when it is taken. */
+class Inbox {
+  readonly #chunks: (Uint8Array | undefined)[] = [];
+  #wake: (() => void) | undefined;
+
+  /** `undefined` is the end. */
+  push(chunk: Uint8Array | undefined): void {
+    this.#chunks.push(chunk);
+    this.#wake?.();
+  }
+
+  async *read(signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#chunks.length === 0) await this.#untilPushed(signal);
+      else {
+        const chunk = this.#chunks.shift();
+        if (chunk === undefined) return;
+        yield chunk;
+        send({ name: 'consumed', bytes: chunk.length });
+      }
+    }
+  }
+
+  async #untilPushed(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    await promise;
+    this.#wake = undefined;
+  }
+}
+
+let inbox = new Inbox();
+let controller = new AbortController();
+
+function send(message: FromWorker): void {
+  parentPort?.postMessage(message);
+}
+
+async function run(job: LayerJob): Promise<void> {
+  inbox = new Inbox();
+  controller = new AbortController();
+  try {
+    send({ name: 'done', result: await perform(job) });
+  } catch (error) {
+    const { kind, message } = EngineError.from(error);
+    send({ name: 'failed', kind, message });
+  }
+}
+
+async function perform(job: LayerJob): Promise<JobResults[LayerJob['name']]> {
+  switch (job.name) {
+    case 'unpack':
+      return await unpackLayer(job, sourceOf(job, controller.signal), controller.signal);
+    case 'remove':
+      return removeEntries(job.directory, job.entries);
+    case 'usage':
+      return treeUsage(job.path);
+    case 'settle':
+      settleLayers(job.layerDirectories);
+      return undefined;
+  }
+}
+
+function sourceOf(job: UnpackJob, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  if (job.path === undefined) return inbox.read(signal);
+  return createReadStream(job.path, { highWaterMark: readChunkBytes, signal });
+}
+
+function removeEntries(directory: string, entries: readonly string[]): undefined {
+  const fd = openSync(directory, pathDirectory);
+  try {
+    for (const entry of entries) removeTree(fd, entry);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+parentPort?.on('message', (message: ToWorker) => {
+  switch (message.name) {
+    case 'job':
+      void run(message.job);
+      return;
+    case 'chunk':
+      inbox.push(message.bytes);
+      return;
+    case 'end':
+      inbox.push(undefined);
+      return;
+    case 'abort':
+      controller.abort();
+  }
+});
