@@ -31,7 +31,7 @@ export function buildDevices({ container, devices, hostDevices, cdi }: SpecInput
 }
 
 /** `rwm` when nothing is asked for. @throws EngineError invalid-argument */
-export function checkPermissions(permissions: string | undefined): string {
+function checkPermissions(permissions: string | undefined): string {
   if (permissions === undefined) return 'rwm';
   if (!/^[rwm]{1,3}$/.test(permissions) || new Set(permissions).size !== permissions.length) {
     throw invalidField('devices.permissions', `${JSON.stringify(permissions)} is not made of r, w and m`);
