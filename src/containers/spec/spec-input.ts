@@ -6,7 +6,7 @@ import type { CdiEdits } from './cdi.ts';
 import type { HostFacts } from './host-facts.ts';
 
 /** The part of an image's configuration that a spec takes up. */
-export interface ImageDefaults {
+interface ImageDefaults {
   readonly entrypoint: readonly string[];
   readonly cmd: readonly string[];
   /** `NAME=value`. */
