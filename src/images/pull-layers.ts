@@ -1,4 +1,5 @@
 /** The second half of a pull: the layers that are missing, several at once, unpacked while they arrive. */
+import { isKind } from '../lib/errors.ts';
 import type { ChainId, DiffId, Digest } from '../lib/ids.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 import type { Images } from './images.ts';
@@ -49,7 +50,7 @@ export async function pullLayers(deps: LayerDeps, args: LayersToPull, signal: Ab
   let first: { readonly error: unknown } | undefined;
   const work = oneByOne(args, turn).map(async (layer) => {
     try {
-      await deps.unpacks.do(layer.chainId, either, (flightSignal) => ensureLayer(deps, layer, flightSignal));
+      await joinOrPull(deps, layer, either);
     } catch (error) {
       first ??= { error };
       failure.abort(error);
@@ -79,6 +80,26 @@ function oneByOne(args: LayersToPull, turn: Semaphore): OneLayer[] {
   return work;
 }
 
+/**
+ * Shares the work on a layer with other pulls. What another pull started runs with that one's hosts and credentials:
+ * when it fails, that says nothing about ours, which are then tried.
+ */
+async function joinOrPull(deps: LayerDeps, layer: OneLayer, signal: AbortSignal): Promise<void> {
+  let isOurs = false;
+  const pull = async (flightSignal: AbortSignal): Promise<void> => {
+    isOurs = true;
+    await ensureLayer(deps, layer, flightSignal);
+  };
+  for (;;) {
+    try {
+      await deps.unpacks.do(layer.chainId, signal, pull);
+      return;
+    } catch (error) {
+      if (isOurs || signal.aborted) throw error;
+    }
+  }
+}
+
 async function ensureLayer(deps: LayerDeps, layer: OneLayer, signal: AbortSignal): Promise<void> {
   // Under the lock: garbage collection may be removing this very layer, and a flight that was given up may still be
   // clearing away what it had.
@@ -95,8 +116,22 @@ async function ensureLayer(deps: LayerDeps, layer: OneLayer, signal: AbortSignal
     }
     using _turn = await layer.turn.acquire(signal);
     using _download = await deps.downloads.acquire(signal);
-    await unpackLayer(deps, layer, signal);
+    await unpackFromHosts(deps, layer, signal);
   });
+}
+
+/** A mirror that sends other bytes than it should is passed over, as one that sends none is. */
+async function unpackFromHosts(deps: LayerDeps, layer: OneLayer, signal: AbortSignal): Promise<void> {
+  const hosts = layer.repository.hosts.filter((host) => host.canPull);
+  for (let first = 0; ; first += 1) {
+    try {
+      const repository = { ...layer.repository, hosts: hosts.slice(first) };
+      await unpackLayer(deps, { ...layer, repository }, signal);
+      return;
+    } catch (error) {
+      if (!isKind(error, 'data-loss') || first + 1 >= hosts.length) throw error;
+    }
+  }
 }
 
 async function unpackLayer(deps: LayerDeps, layer: OneLayer, signal: AbortSignal): Promise<void> {

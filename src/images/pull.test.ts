@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { EngineError, type ErrorKind } from '../lib/errors.ts';
 import { chainIdsOf } from './chain-id.ts';
 import { imageFsInfo } from './image-fs-info.ts';
@@ -10,6 +11,7 @@ import type { LayerProgress } from './pull-layers.ts';
 import { pullImage, type PullRequest } from './pull.ts';
 import { type BuiltImage, buildImage, buildIndex, buildLayer } from './testing/build-image.ts';
 import { openTestImages, type TestImages } from './testing/open-test-images.ts';
+import { sendError } from './testing/registry.ts';
 
 const never = new AbortController().signal;
 
@@ -155,13 +157,48 @@ describe('pullImage', () => {
     };
     const gone = pullImage(context.images, { reference: references[0] ?? '' }, leaver.signal);
     const stays = pull(context, references[1] ?? '');
-    while (context.layers.unpacked.length < 3) await new Promise((resolve) => setImmediate(resolve));
+    while (context.layers.unpacked.length < 3) await setImmediate();
     leaver.abort();
     await assert.rejects(gone, { name: 'AbortError' });
     bothWait.resolve();
     const image = await stays;
     assert.equal(context.layers.unpacked.filter((chainId) => chainId === base.diffId).length, 1);
     assert.equal(image.layers.length, 2);
+  });
+
+  test('a shared layer that another pull could not have is tried again with our own credentials', async () => {
+    await using context = await openTestImages();
+    const built = await smallImage('s', 1);
+    const reference = context.registry.serve('app', 'v1', built);
+    const layer = built.layers[0]?.digest ?? '';
+    const bothWait = Promise.withResolvers<void>();
+    let asked = 0;
+    using _ = context.registry.misbehave((request, response) => {
+      if (!request.url.includes(layer) || request.headers.authorization === 'Bearer good') return false;
+      asked += 1;
+      void bothWait.promise.then(() => sendError(response, 403, 'DENIED'));
+      return true;
+    });
+    const poor = pull(context, { reference, auth: { registryToken: 'bad' } });
+    while (asked === 0) await setImmediate();
+    const rich = pull(context, { reference, auth: { registryToken: 'good' } });
+    while (context.registry.count(built.config.digest) < 2) await setImmediate();
+    for (let turns = 0; turns < 50; turns += 1) await setImmediate();
+    bothWait.resolve();
+    await assert.rejects(poor, rejected('permission-denied', /pull access denied: layer/));
+    assert.equal((await rich).id, built.config.digest);
+  });
+
+  test('an image of many layers is pulled without a warning', async () => {
+    await using context = await openTestImages();
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): number => warnings.push(warning);
+    process.on('warning', onWarning);
+    const image = await pull(context, context.registry.serve('many', 'v1', await smallImage('m', 120)));
+    await setImmediate();
+    process.off('warning', onWarning);
+    assert.equal(image.layers.length, 120);
+    assert.deepEqual(warnings, []);
   });
 
   test('a pull that everyone left is undone', async () => {

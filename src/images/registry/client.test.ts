@@ -129,6 +129,22 @@ describe('hosts.toml', () => {
     await assert.rejects(pull(context, 'r.test/gone:v1'), { kind: 'not-found' });
   });
 
+  test('a mirror that sends other bytes is passed over', async () => {
+    await using context = await openTestImages();
+    await using mirror = await TestRegistry.start();
+    const built = await app();
+    context.registry.serve('app', 'v1', built);
+    mirror.serve('app', 'v1', built);
+    for (const { digest, bytes } of [...built.layers, built.config]) {
+      mirror.serveBlob({ digest, bytes: Buffer.alloc(bytes.length, 'x') });
+    }
+    await configure(context, 'r.test', `server = "${context.registry.url}"\n[host."${mirror.url}"]`);
+    await pull(context, 'r.test/app:v1');
+    assert.equal(mirror.count('/blobs/'), 2);
+    assert.equal(context.registry.count('/blobs/'), 2);
+    assert.equal(context.registry.count('/manifests/'), 0);
+  });
+
   test('custom authority and client certificate', async () => {
     const pem = (name: string): Promise<string> =>
       readFile(new URL(`../testing/tls/${name}`, import.meta.url), 'utf8');
