@@ -1,0 +1,52 @@
+/** Reading the files of a cgroup. One that is not there (no such controller, or the cgroup is gone) is undefined, not an error. */
+import { readFileSync } from 'node:fs';
+import { errnoOf } from '../lib/errors.ts';
+
+/** The trimmed text of a file. `directory` undefined: this host lacks the controller. */
+export function readText(directory: string | undefined, file: string): string | undefined {
+  if (directory === undefined) return undefined;
+  try {
+    return readFileSync(`${directory}/${file}`, 'utf8').trim();
+  } catch (error) {
+    const code = errnoOf(error);
+    // ENODEV: removed while it was open. EOPNOTSUPP: the file is there, the feature is off (PSI).
+    if (code === 'ENOENT' || code === 'ENODEV' || code === 'ENOTDIR' || code === 'EOPNOTSUPP')
+      return undefined;
+    throw error;
+  }
+}
+
+/** A single number; `max`, and what v1 writes for "no limit", are undefined. */
+export function readNumber(directory: string | undefined, file: string): number | undefined {
+  return parseLimit(readText(directory, file));
+}
+
+/** Counters of nanoseconds and bytes that pass 2^53. */
+export function readBigInt(directory: string | undefined, file: string): bigint | undefined {
+  const text = readText(directory, file);
+  return text !== undefined && /^\d+$/.test(text) ? BigInt(text) : undefined;
+}
+
+/** `key value` lines. */
+export function readKeyed(
+  directory: string | undefined,
+  file: string,
+): ReadonlyMap<string, bigint> | undefined {
+  const text = readText(directory, file);
+  if (text === undefined) return undefined;
+  const values = new Map<string, bigint>();
+  for (const line of text.split('\n')) {
+    const [key = '', value = ''] = line.split(' ');
+    if (/^\d+$/.test(value)) values.set(key, BigInt(value));
+  }
+  return values;
+}
+
+/** v1 has no word for "unlimited": it is the largest multiple of the page size. */
+const legacyUnlimited = 0x7fff_ffff_0000_0000;
+
+function parseLimit(text: string | undefined): number | undefined {
+  if (text === undefined || !/^\d+$/.test(text)) return undefined;
+  const value = Number(text);
+  return value >= legacyUnlimited ? undefined : value;
+}

@@ -1,0 +1,85 @@
+/** The same numbers from the files of cgroup v1. */
+import { readBigInt, readKeyed, readNumber, readText } from './files.ts';
+import { controllerDirectory, type HostCgroups } from './host.ts';
+import { present } from './present.ts';
+import { readPids } from './stats-unified.ts';
+import type { CgroupStats, CpuStats, DeviceIo, MemoryStats } from './stats.ts';
+
+export function readLegacyStats(host: HostCgroups, path: string): CgroupStats {
+  return present<CgroupStats>({
+    cpu: readCpu(host, path),
+    memory: readMemory(host, path),
+    pids: readPids(controllerDirectory(host, 'pids', path)),
+    io: readIo(host, path),
+    pressure: undefined,
+    hugepages: undefined,
+  });
+}
+
+function readCpu(host: HostCgroups, path: string): CpuStats | undefined {
+  const accounting = controllerDirectory(host, 'cpuacct', path);
+  const usageNs = readBigInt(accounting, 'cpuacct.usage');
+  if (usageNs === undefined) return undefined;
+  const stat = readKeyed(controllerDirectory(host, 'cpu', path), 'cpu.stat');
+  return {
+    usageNs,
+    userNs: readBigInt(accounting, 'cpuacct.usage_user') ?? 0n,
+    systemNs: readBigInt(accounting, 'cpuacct.usage_sys') ?? 0n,
+    periods: Number(stat?.get('nr_periods') ?? 0n),
+    throttledPeriods: Number(stat?.get('nr_throttled') ?? 0n),
+    throttledNs: stat?.get('throttled_time') ?? 0n,
+  };
+}
+
+function readMemory(host: HostCgroups, path: string): MemoryStats | undefined {
+  const directory = controllerDirectory(host, 'memory', path);
+  const usageBytes = readNumber(directory, 'memory.usage_in_bytes');
+  const stat = readKeyed(directory, 'memory.stat');
+  if (usageBytes === undefined || stat === undefined) return undefined;
+  const of = (key: string): number => Number(stat.get(`total_${key}`) ?? 0n);
+  const inactiveFileBytes = of('inactive_file');
+  const withSwap = readNumber(directory, 'memory.memsw.usage_in_bytes');
+  const limitBytes = readNumber(directory, 'memory.limit_in_bytes');
+  const limitWithSwap = readNumber(directory, 'memory.memsw.limit_in_bytes');
+  return present<MemoryStats>({
+    usageBytes,
+    workingSetBytes: Math.max(usageBytes - inactiveFileBytes, 0),
+    limitBytes,
+    maxUsageBytes: readNumber(directory, 'memory.max_usage_in_bytes'),
+    rssBytes: of('rss'),
+    cacheBytes: of('cache'),
+    mappedFileBytes: of('mapped_file'),
+    kernelBytes: readNumber(directory, 'memory.kmem.usage_in_bytes') ?? 0,
+    activeFileBytes: of('active_file'),
+    inactiveFileBytes,
+    pageFaults: stat.get('total_pgfault') ?? 0n,
+    majorPageFaults: stat.get('total_pgmajfault') ?? 0n,
+    limitHits: readNumber(directory, 'memory.failcnt') ?? 0,
+    oomKills: Number(readKeyed(directory, 'memory.oom_control')?.get('oom_kill') ?? 0n),
+    swapBytes: withSwap === undefined ? undefined : Math.max(withSwap - usageBytes, 0),
+    swapLimitBytes:
+      limitWithSwap === undefined || limitBytes === undefined ? undefined : limitWithSwap - limitBytes,
+  });
+}
+
+/** Lines such as `8:0 Read 4096`, and a last one with the total. */
+function readIo(host: HostCgroups, path: string): DeviceIo[] | undefined {
+  const directory = controllerDirectory(host, 'blkio', path);
+  const bytes = readText(directory, 'blkio.throttle.io_service_bytes_recursive');
+  if (bytes === undefined) return undefined;
+  const counts = readText(directory, 'blkio.throttle.io_serviced_recursive') ?? '';
+  const devices = [...new Set([...bytes.matchAll(/^(\d+:\d+) /gm)].map((match) => match[1] ?? ''))];
+  return devices.map((device) => {
+    const [major = '', minor = ''] = device.split(':');
+    const of = (text: string, operation: string): bigint =>
+      BigInt(new RegExp(`^${device} ${operation} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+    return {
+      major: Number(major),
+      minor: Number(minor),
+      readBytes: of(bytes, 'Read'),
+      writeBytes: of(bytes, 'Write'),
+      reads: of(counts, 'Read'),
+      writes: of(counts, 'Write'),
+    };
+  });
+}

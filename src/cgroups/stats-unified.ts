@@ -1,0 +1,127 @@
+/** https://www.kernel.org/doc/html/latest/admin-guide/cgroup-v2.html: the files of one directory. */
+import { readKeyed, readNumber, readText } from './files.ts';
+import { controllerDirectory, type HostCgroups } from './host.ts';
+import { present } from './present.ts';
+import type { CgroupStats, CpuStats, DeviceIo, MemoryStats, Pressure, PressureLine } from './stats.ts';
+
+export function readUnifiedStats(
+  host: Extract<HostCgroups, { layout: 'unified' }>,
+  path: string,
+): CgroupStats {
+  const directory = controllerDirectory(host, '', path);
+  return present<CgroupStats>({
+    cpu: readCpu(directory),
+    memory: readMemory(directory),
+    pids: readPids(directory),
+    io: readIo(directory),
+    pressure: readPressures(directory),
+    hugepages: readHugepages(host.controllers, directory),
+  });
+}
+
+function readCpu(directory: string | undefined): CpuStats | undefined {
+  const stat = readKeyed(directory, 'cpu.stat');
+  if (stat === undefined) return undefined;
+  const of = (key: string): bigint => stat.get(key) ?? 0n;
+  return {
+    usageNs: of('usage_usec') * 1000n,
+    userNs: of('user_usec') * 1000n,
+    systemNs: of('system_usec') * 1000n,
+    periods: Number(of('nr_periods')),
+    throttledPeriods: Number(of('nr_throttled')),
+    throttledNs: of('throttled_usec') * 1000n,
+  };
+}
+
+function readMemory(directory: string | undefined): MemoryStats | undefined {
+  const usageBytes = readNumber(directory, 'memory.current');
+  const stat = readKeyed(directory, 'memory.stat');
+  if (usageBytes === undefined || stat === undefined) return undefined;
+  const events = readKeyed(directory, 'memory.events');
+  const of = (key: string): bigint => stat.get(key) ?? 0n;
+  const inactiveFileBytes = Number(of('inactive_file'));
+  return present<MemoryStats>({
+    usageBytes,
+    workingSetBytes: Math.max(usageBytes - inactiveFileBytes, 0),
+    limitBytes: readNumber(directory, 'memory.max'),
+    maxUsageBytes: readNumber(directory, 'memory.peak'),
+    rssBytes: Number(of('anon')),
+    cacheBytes: Number(of('file')),
+    mappedFileBytes: Number(of('file_mapped')),
+    kernelBytes: Number(stat.get('kernel') ?? of('kernel_stack') + of('slab')),
+    activeFileBytes: Number(of('active_file')),
+    inactiveFileBytes,
+    pageFaults: of('pgfault'),
+    majorPageFaults: of('pgmajfault'),
+    limitHits: Number(events?.get('max') ?? 0n),
+    oomKills: Number(events?.get('oom_kill') ?? 0n),
+    swapBytes: readNumber(directory, 'memory.swap.current'),
+    swapLimitBytes: readNumber(directory, 'memory.swap.max'),
+  });
+}
+
+/** The same files in both versions. */
+export function readPids(directory: string | undefined): CgroupStats['pids'] {
+  const current = readNumber(directory, 'pids.current');
+  if (current === undefined) return undefined;
+  return present<NonNullable<CgroupStats['pids']>>({ current, limit: readNumber(directory, 'pids.max') });
+}
+
+/** Lines such as `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0`. */
+function readIo(directory: string | undefined): DeviceIo[] | undefined {
+  const text = readText(directory, 'io.stat');
+  return text
+    ?.split('\n')
+    .map((line) => {
+      const device = /^(\d+):(\d+) /.exec(line);
+      const of = (key: string): bigint => BigInt(new RegExp(`\\b${key}=(\\d+)`).exec(line)?.[1] ?? 0);
+      return {
+        major: Number(device?.[1] ?? Number.NaN),
+        minor: Number(device?.[2] ?? Number.NaN),
+        readBytes: of('rbytes'),
+        writeBytes: of('wbytes'),
+        reads: of('rios'),
+        writes: of('wios'),
+      };
+    })
+    .filter((device) => !Number.isNaN(device.major));
+}
+
+function readPressures(directory: string | undefined): CgroupStats['pressure'] {
+  const cpu = readPressure(directory, 'cpu.pressure');
+  const memory = readPressure(directory, 'memory.pressure');
+  const io = readPressure(directory, 'io.pressure');
+  if (cpu === undefined && memory === undefined && io === undefined) return undefined;
+  return present<NonNullable<CgroupStats['pressure']>>({ cpu, memory, io });
+}
+
+function readPressure(directory: string | undefined, file: string): Pressure | undefined {
+  const text = readText(directory, file);
+  if (text === undefined) return undefined;
+  return { some: pressureLine(text, 'some'), full: pressureLine(text, 'full') };
+}
+
+function pressureLine(text: string, name: string): PressureLine {
+  const line = text.split('\n').find((one) => one.startsWith(`${name} `)) ?? '';
+  const of = (key: string): string => new RegExp(`\\b${key}=([\\d.]+)`).exec(line)?.[1] ?? '0';
+  return {
+    avg10: Number(of('avg10')),
+    avg60: Number(of('avg60')),
+    avg300: Number(of('avg300')),
+    totalUs: BigInt(of('total')),
+  };
+}
+
+// hugetlb files are named by page size; which sizes there are differs from machine to machine.
+const pageSizes = ['64KB', '1MB', '2MB', '16MB', '32MB', '512MB', '1GB', '2GB', '16GB'];
+
+function readHugepages(
+  controllers: readonly string[],
+  directory: string | undefined,
+): CgroupStats['hugepages'] {
+  if (!controllers.includes('hugetlb')) return undefined;
+  const found = pageSizes
+    .map((pageSize) => ({ pageSize, bytes: readNumber(directory, `hugetlb.${pageSize}.current`) }))
+    .filter((one): one is { pageSize: string; bytes: number } => one.bytes !== undefined);
+  return found.length === 0 ? undefined : found;
+}

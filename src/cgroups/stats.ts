@@ -1,0 +1,73 @@
+/** What a cgroup uses, in one pass over its files. A group of numbers is absent where the host does not count it or the cgroup is gone. */
+import type { HostCgroups } from './host.ts';
+import { readLegacyStats } from './stats-legacy.ts';
+import { readUnifiedStats } from './stats-unified.ts';
+
+export interface CgroupStats {
+  readonly cpu?: CpuStats;
+  readonly memory?: MemoryStats;
+  readonly pids?: { readonly current: number; readonly limit?: number };
+  readonly io?: readonly DeviceIo[];
+  /** cgroup v2 only. */
+  readonly pressure?: { readonly cpu?: Pressure; readonly memory?: Pressure; readonly io?: Pressure };
+  /** By page size (`2MB`). cgroup v2 only. */
+  readonly hugepages?: readonly { readonly pageSize: string; readonly bytes: number }[];
+}
+
+/** Times since the cgroup was made. */
+export interface CpuStats {
+  readonly usageNs: bigint;
+  readonly userNs: bigint;
+  readonly systemNs: bigint;
+  readonly periods: number;
+  readonly throttledPeriods: number;
+  readonly throttledNs: bigint;
+}
+
+export interface MemoryStats {
+  readonly usageBytes: number;
+  /** Usage without the file cache that the kernel would drop first. */
+  readonly workingSetBytes: number;
+  readonly limitBytes?: number;
+  readonly maxUsageBytes?: number;
+  readonly rssBytes: number;
+  readonly cacheBytes: number;
+  readonly mappedFileBytes: number;
+  readonly kernelBytes: number;
+  readonly activeFileBytes: number;
+  readonly inactiveFileBytes: number;
+  readonly pageFaults: bigint;
+  readonly majorPageFaults: bigint;
+  /** How often the limit was hit. */
+  readonly limitHits: number;
+  readonly oomKills: number;
+  readonly swapBytes?: number;
+  readonly swapLimitBytes?: number;
+}
+
+export interface DeviceIo {
+  readonly major: number;
+  readonly minor: number;
+  readonly readBytes: bigint;
+  readonly writeBytes: bigint;
+  readonly reads: bigint;
+  readonly writes: bigint;
+}
+
+/** https://www.kernel.org/doc/html/latest/accounting/psi.html: averages in percent, totals of stalled time. */
+export interface Pressure {
+  readonly some: PressureLine;
+  readonly full: PressureLine;
+}
+
+export interface PressureLine {
+  readonly avg10: number;
+  readonly avg60: number;
+  readonly avg300: number;
+  readonly totalUs: bigint;
+}
+
+/** Reads all counters of a cgroup and everything below it. `path` is absolute in the hierarchy. An empty record: the cgroup is gone. */
+export function readStats(host: HostCgroups, path: string): CgroupStats {
+  return host.layout === 'unified' ? readUnifiedStats(host, path) : readLegacyStats(host, path);
+}

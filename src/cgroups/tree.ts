@@ -1,0 +1,129 @@
+/** Making, filling and removing cgroups of our own. Never the kubelet's: its parents are not made, limited or removed here. */
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EngineError, errnoOf } from '../lib/errors.ts';
+import { readText } from './files.ts';
+import { cgroupDirectories, controllerDirectory, type HostCgroups } from './host.ts';
+
+/** Makes a cgroup in every hierarchy, with its parents; on cgroup v2 the parents hand all controllers down. Idempotent. */
+export function createCgroup(host: HostCgroups, path: string): void {
+  for (const directory of cgroupDirectories(host, path)) mkdirSync(directory, { recursive: true });
+  if (host.layout === 'unified') delegateControllers(host, path);
+  else inheritCpuset(controllerDirectory(host, 'cpuset', '/'), path);
+}
+
+/** Moves a process, in every hierarchy. @throws ESRCH when it is gone */
+export function addProcess(host: HostCgroups, path: string, pid: number): void {
+  for (const directory of cgroupDirectories(host, path))
+    writeFileSync(`${directory}/cgroup.procs`, String(pid));
+}
+
+/** All processes in a cgroup and below it; empty when it is gone. */
+export function listProcesses(host: HostCgroups, path: string): number[] {
+  const found = new Set<number>();
+  for (const directory of cgroupDirectories(host, path)) {
+    for (const group of descendantsFirst(directory)) {
+      for (const pid of readText(group, 'cgroup.procs')?.split('\n') ?? [])
+        if (pid !== '') found.add(Number(pid));
+    }
+  }
+  // 0 is a process outside of our pid namespace: not ours to signal.
+  found.delete(0);
+  return [...found];
+}
+
+/**
+ * Removes a cgroup with everything below it. Its processes must be ending: the kernel answers EBUSY until the last one has been
+ * collected, so it is tried again until the deadline. Idempotent.
+ * @throws EngineError failed-precondition with the pids that are still in it
+ */
+export async function removeCgroup(
+  host: HostCgroups,
+  path: string,
+  options: { readonly timeoutMs: number },
+): Promise<void> {
+  if (path === '/' || path === '') throw new EngineError('internal', 'the root cgroup cannot be removed');
+  const deadline = performance.now() + options.timeoutMs;
+  for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 100)) {
+    const busy = cgroupDirectories(host, path).filter((directory) => !tryRemove(directory));
+    if (busy.length === 0) return;
+    if (performance.now() > deadline) throw stillBusy(host, path);
+    await sleep(waitMs);
+  }
+}
+
+/** The directories of a cgroup's tree, children before parents. */
+export function descendantsFirst(directory: string): string[] {
+  let children: string[];
+  try {
+    children = readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => `${directory}/${entry.name}`);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENODEV') return [];
+    throw error;
+  }
+  return [...children.flatMap(descendantsFirst), directory];
+}
+
+function tryRemove(directory: string): boolean {
+  for (const group of descendantsFirst(directory)) {
+    try {
+      rmdirSync(group);
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'EBUSY') return false;
+      if (code !== 'ENOENT') throw error;
+    }
+  }
+  return true;
+}
+
+function stillBusy(host: HostCgroups, path: string): EngineError {
+  const pids = listProcesses(host, path);
+  const who =
+    pids.length === 0 ? 'a process that has ended and was not collected' : `processes ${pids.join(', ')}`;
+  return new EngineError('failed-precondition', `remove cgroup ${path}: it still has ${who}`);
+}
+
+/** From the root down to the parent: a controller works in a cgroup only if its parent names it in subtree_control. */
+function delegateControllers(host: Extract<HostCgroups, { layout: 'unified' }>, path: string): void {
+  const parents: string[] = [];
+  for (let parent = dirname(path); ; parent = dirname(parent)) {
+    parents.unshift(parent);
+    if (parent === '/') break;
+  }
+  for (const parent of parents) {
+    const [directory = ''] = cgroupDirectories(host, parent);
+    const enabled = new Set(readText(directory, 'cgroup.subtree_control')?.split(' '));
+    const available = readText(directory, 'cgroup.controllers')?.split(' ') ?? [];
+    for (const controller of available) {
+      if (controller !== '' && !enabled.has(controller)) enable(directory, controller);
+    }
+  }
+}
+
+/** One at a time: a controller that cannot be handed down (cpu beside realtime processes) must not keep the others. */
+function enable(directory: string, controller: string): void {
+  try {
+    writeFileSync(`${directory}/cgroup.subtree_control`, `+${controller}`);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code !== 'EBUSY' && code !== 'EINVAL' && code !== 'ENOENT' && code !== 'EOPNOTSUPP') throw error;
+  }
+}
+
+/** v1: a new cpuset has no processor and no memory node, and takes no process until it has. */
+function inheritCpuset(root: string | undefined, path: string): void {
+  if (root === undefined) return;
+  let parent = root;
+  for (const part of path.split('/').filter(Boolean)) {
+    const directory = `${parent}/${part}`;
+    for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+      if (readText(directory, file) === '')
+        writeFileSync(`${directory}/${file}`, readFileSync(`${parent}/${file}`));
+    }
+    parent = directory;
+  }
+}
