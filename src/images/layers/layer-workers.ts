@@ -81,7 +81,8 @@ export class LayerWorkers implements AsyncDisposable {
       worker.ref();
       return worker;
     }
-    return new Worker(workerUrl('./layer.worker', import.meta.url));
+    // Descriptors are made and closed by FFI too, which Node's tracking does not see.
+    return new Worker(workerUrl('./layer.worker', import.meta.url), { trackUnmanagedFds: false });
   }
 
   #putBack(worker: Worker): void {

@@ -1,0 +1,170 @@
+/**
+ * Calls on paths that users give. On a dead NFS or FUSE mount any of them can block for ever; so they run in threads
+ * that can be given up: a hung call costs one thread and one clear error.
+ */
+import { closeSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { EngineError } from '../lib/errors.ts';
+import { quote } from '../lib/ids.ts';
+import { Semaphore } from '../lib/semaphore.ts';
+import { SyscallError } from './errors.ts';
+import type { PathArgs, PathOperation, PathReply, PathRequest, PathResult } from './path-operations.ts';
+import { workerUrl } from './worker-url.ts';
+
+interface PathWorkersOptions {
+  /** Calls at once; more wait for their turn. */
+  readonly maxActive?: number;
+  /** Hung threads that are put up with before calls are refused. */
+  readonly maxStuck?: number;
+  /** Threads kept for the next call, without end. */
+  readonly maxIdle?: number;
+}
+
+export class PathWorkers implements AsyncDisposable {
+  readonly #permits: Semaphore;
+  readonly #maxStuck: number;
+  readonly #maxIdle: number;
+  readonly #idle: Worker[] = [];
+  readonly #active = new Set<Promise<unknown>>();
+  /** Threads that were given up, with the path that they hang on. */
+  readonly #stuck = new Map<Worker, string>();
+  #isClosed = false;
+
+  constructor(options: PathWorkersOptions = {}) {
+    this.#permits = new Semaphore(options.maxActive ?? 8);
+    this.#maxStuck = options.maxStuck ?? 32;
+    this.#maxIdle = options.maxIdle ?? 2;
+  }
+
+  /**
+   * Makes one call. After a deadline the call may still happen: what it opens is then closed, but a mount or a
+   * directory that it makes late stays. While a path hangs, further calls on the same path are refused at once.
+   * @throws EngineError deadline-exceeded naming the path, resource-exhausted when too many threads hang,
+   * unavailable after disposal; SyscallError for what the kernel answers
+   */
+  async call<O extends PathOperation>(
+    operation: O,
+    args: PathArgs<O>,
+    timeoutMs: number,
+  ): Promise<PathResult<O>> {
+    this.#refuseIfStuck(args.path);
+    const call = this.#queue({ operation, args } as PathRequest, timeoutMs);
+    this.#active.add(call);
+    try {
+      return (await call) as PathResult<O>;
+    } finally {
+      this.#active.delete(call);
+    }
+  }
+
+  /**
+   * Threads that hang. A process with such threads cannot exit by itself (Node waits for its threads): it has to end
+   * itself by SIGKILL, after everything else is done.
+   */
+  get stuckPaths(): readonly string[] {
+    return [...this.#stuck.values()];
+  }
+
+  /** Waits for calls under way, each at most for its deadline; hung threads are left behind. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    await Promise.allSettled(this.#active);
+    await Promise.all(this.#idle.splice(0).map(async (worker) => await worker.terminate()));
+  }
+
+  async #queue(request: PathRequest, timeoutMs: number): Promise<PathResult<PathOperation>> {
+    using _ = await this.#permits.acquire();
+    this.#refuseIfStuck(request.args.path);
+    const worker = this.#idle.pop() ?? startWorker();
+    worker.ref();
+    const answer = ask(worker, request);
+    const reply = await withDeadline(answer, timeoutMs);
+    if (reply === undefined) throw this.#giveUp(worker, answer, { request, timeoutMs });
+    this.#putBack(worker);
+    return resultOf(reply);
+  }
+
+  #refuseIfStuck(path: string): void {
+    if (this.#isClosed) throw new EngineError('unavailable', 'the path workers are shut down');
+    for (const stuckPath of this.#stuck.values()) {
+      if (stuckPath === path) {
+        throw new EngineError(
+          'deadline-exceeded',
+          `${quote(path)} does not answer: an earlier call on it still hangs`,
+        );
+      }
+    }
+    if (this.#stuck.size >= this.#maxStuck) {
+      const some = [...new Set(this.#stuck.values())].slice(0, 3).map(quote).join(', ');
+      throw new EngineError('resource-exhausted', `${this.#stuck.size} calls hang on paths such as ${some}`);
+    }
+  }
+
+  #putBack(worker: Worker): void {
+    if (this.#isClosed || this.#idle.length >= this.#maxIdle) {
+      void worker.terminate();
+      return;
+    }
+    worker.unref();
+    this.#idle.push(worker);
+  }
+
+  #giveUp(
+    worker: Worker,
+    answer: Promise<PathReply>,
+    about: { readonly request: PathRequest; readonly timeoutMs: number },
+  ): EngineError {
+    const { operation, args } = about.request;
+    worker.unref();
+    this.#stuck.set(worker, args.path);
+    const isOver = (reply: PathReply): void => {
+      this.#stuck.delete(worker);
+      // Nobody is left to close what was opened too late.
+      if (operation === 'open' && reply.name === 'done' && typeof reply.result === 'number') {
+        closeSync(reply.result);
+      }
+      this.#putBack(worker);
+    };
+    answer.then(isOver, () => void this.#stuck.delete(worker));
+    return new EngineError(
+      'deadline-exceeded',
+      `${operation} ${quote(args.path)}: no answer within ${about.timeoutMs} ms, its file system hangs`,
+    );
+  }
+}
+
+/** Without tracking: a thread's end would else close the descriptors that it opened for others. */
+function startWorker(): Worker {
+  return new Worker(workerUrl('./path-worker.worker', import.meta.url), { trackUnmanagedFds: false });
+}
+
+/** One request, one reply. Rejects if the thread dies. */
+async function ask(worker: Worker, request: PathRequest): Promise<PathReply> {
+  const { promise, resolve, reject } = Promise.withResolvers<PathReply>();
+  const onError = (error: unknown): void => reject(error);
+  const onExit = (): void => reject(new EngineError('internal', `${request.operation}: its thread ended`));
+  worker.once('message', resolve).once('error', onError).once('exit', onExit);
+  try {
+    worker.postMessage(request);
+    return await promise;
+  } finally {
+    worker.off('message', resolve).off('error', onError).off('exit', onExit);
+  }
+}
+
+/** Undefined after the deadline. */
+async function withDeadline<T>(promise: Promise<T>, timeoutMs: number): Promise<T | undefined> {
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => resolve(undefined), timeoutMs);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function resultOf(reply: PathReply): PathResult<PathOperation> {
+  if (reply.name === 'done') return reply.result;
+  if (reply.errno === 0) throw new EngineError('internal', reply.message);
+  throw new SyscallError(reply.syscall, reply.errno, { path: reply.path });
+}
