@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { EngineError, errnoOf } from '../lib/errors.ts';
+import { untilAborted } from '../lib/keyed-lock.ts';
 import { CommandError, runCommand, type CommandResult } from '../linux/command.ts';
 import { PluginError } from './plugin-error.ts';
 import { currentVersion } from './versions.ts';
@@ -86,23 +87,20 @@ export class PluginVersions {
     const { mtimeMs, size, ino } = await stat(path);
     const key = `${path} ${mtimeMs} ${size} ${ino}`;
     const known = this.#known.get(key);
-    if (known !== undefined) return await known;
-    const asked = askVersions(options, type, signal);
+    if (known !== undefined) return await untilAborted(known, signal);
+    // Shared by all who ask meanwhile: one client that leaves does not fail the others.
+    const asked = askVersions(options, type);
     this.#known.set(key, asked);
     asked.catch(() => this.#known.delete(key));
-    return await asked;
+    return await untilAborted(asked, signal);
   }
 }
 
 const versionsSchema = z.object({ supportedVersions: z.array(z.string()) });
 
-async function askVersions(
-  options: ExecOptions,
-  type: string,
-  signal?: AbortSignal,
-): Promise<readonly string[]> {
+async function askVersions(options: ExecOptions, type: string): Promise<readonly string[]> {
   const call: PluginCall = { command: 'VERSION', type, config: { cniVersion: currentVersion } };
-  const verdict = versionsSchema.safeParse(await execPlugin(options, call, signal));
+  const verdict = versionsSchema.safeParse(await execPlugin(options, call));
   if (verdict.success) return verdict.data.supportedVersions;
   throw new PluginError(type, `${describe(call)}: its answer has no supportedVersions`);
 }

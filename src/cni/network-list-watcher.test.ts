@@ -13,7 +13,7 @@ test(
     const root = mkdtempSync(join(tmpdir(), 'gantry-watch-'));
     t.after(() => rmSync(root, { recursive: true }));
     const directory = join(root, 'cni', 'net.d');
-    let onChange = (_: LoadedNetworks): void => {};
+    let onChange: (loaded: LoadedNetworks) => void = () => {};
     using watcher = new NetworkListWatcher({
       directory,
       onChange: (loaded) => onChange(loaded),

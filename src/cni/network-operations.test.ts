@@ -118,6 +118,31 @@ test('when the undoing fails too, the record stays and a later DEL finishes it',
   assert.deepEqual(cacheFiles(scripts), []);
 });
 
+test('a plugin that refuses its configuration in ADD and in DEL does not keep the address of the one before it', async () => {
+  using scripts = new PluginScripts('first', 'second');
+  const deps = await scripts.deps();
+  const refuse = `echo '{"code":7,"msg":"invalid port"}'; exit 1`;
+  scripts.on('second', 'ADD', refuse);
+  scripts.on('second', 'DEL', refuse);
+  await assert.rejects(add(deps, 'pod1'), { kind: 'failed-precondition', message: /invalid port, code 7$/ });
+  assert.deepEqual(scripts.calls().slice(2), ['DEL second pod1', 'DEL first pod1']);
+  assert.deepEqual(cacheFiles(scripts), []);
+});
+
+test('an attachment that cannot be recorded is undone', async () => {
+  using scripts = new PluginScripts('first', 'second');
+  const deps = await scripts.deps();
+  // After the first record is written its place cannot be replaced any more.
+  scripts.on(
+    'second',
+    'ADD',
+    'rm "$here/cache/results/net-pod1-eth0"; mkdir -p "$here/cache/results/net-pod1-eth0/x"',
+  );
+  const failure = await add(deps, 'pod1').catch((error: unknown) => error);
+  assert.match(EngineError.from(failure).message, /record the network attachment .*net-pod1-eth0/);
+  assert.deepEqual(scripts.calls().slice(2), ['DEL second pod1', 'DEL first pod1']);
+});
+
 test('a record exists before the first plugin runs, so that a crash leaves nothing without a name', async () => {
   using scripts = new PluginScripts('first', 'second');
   const deps = await scripts.deps();

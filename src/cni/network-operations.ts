@@ -66,12 +66,8 @@ async function addInOrder(
         signal,
       );
     } catch (error) {
-      await undoAdd(
-        deps,
-        { ...bound, list: { ...bound.list, plugins: bound.list.plugins.slice(0, index + 1) } },
-        { ...begun, result },
-        error,
-      );
+      const plugins = bound.list.plugins.slice(0, index + 1);
+      await undoAdd(deps, { ...bound, list: { ...bound.list, plugins } }, { ...begun, result }, error);
       throw error;
     }
   }
@@ -96,7 +92,7 @@ async function undoAdd(
   reason: unknown,
 ): Promise<void> {
   try {
-    await delInReverse(deps, bound, attachment);
+    await delInReverse(deps, bound, attachment, isRefusal(reason) ? reason.plugin : undefined);
     await deps.attachments.remove(attachment);
   } catch (undoError) {
     throw new SuppressedError(
@@ -141,7 +137,16 @@ export async function delRecorded(
   await deps.attachments.remove(attachment);
 }
 
-async function delInReverse(deps: CniDeps, bound: BoundList, attachment: CachedAttachment): Promise<void> {
+/**
+ * A plugin that refused to ADD and refuses DEL for the same configuration must not keep the ones before it from being
+ * undone: `refusing` is its name. One that died or hung may have left something, and stops the undoing.
+ */
+async function delInReverse(
+  deps: CniDeps,
+  bound: BoundList,
+  attachment: CachedAttachment,
+  refusing?: string,
+): Promise<void> {
   const netnsPath = await livingNamespace(attachment.netnsPath);
   const prevResult = isAtLeast(bound.version, '0.4.0') ? attachment.result : undefined;
   for (const plugin of bound.list.plugins.toReversed()) {
@@ -155,9 +160,17 @@ async function delInReverse(deps: CniDeps, bound: BoundList, attachment: CachedA
     } catch (error) {
       // The plugin says that there is nothing of this container: that is what DEL wants.
       if (error instanceof PluginError && error.pluginCode === pluginCodes.unknownContainer) continue;
+      if (isRefusal(error) && error.plugin === refusing) continue;
       throw error;
     }
   }
+}
+
+/** The plugin itself said no, in its own words: it did not die, hang or get killed. */
+function isRefusal(error: unknown): error is PluginError {
+  return (
+    error instanceof PluginError && (error.pluginCode !== undefined || error.kind === 'invalid-argument')
+  );
 }
 
 /** The list, version and implementation that ADD used. */

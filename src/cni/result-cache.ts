@@ -7,7 +7,7 @@
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { errnoOf, messageOf } from '../lib/errors.ts';
+import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import { interfaceNamePattern, namePattern } from './network-list.ts';
 import type { CniResult } from './plugin-types.ts';
 import { readResult, writeResult } from './result.ts';
@@ -92,19 +92,18 @@ export class AttachmentCache {
     return this.all().filter((attachment) => attachment.containerId === containerId);
   }
 
-  /** Writes or replaces the attachment's file. The memory changes only when the disk took it. */
+  /** Writes or replaces the attachment's file. The memory changes only when the disk took it. @throws EngineError */
   async put(attachment: CachedAttachment): Promise<void> {
     const path = this.#pathOf(attachment);
     const temporary = path + temporarySuffix;
-    const text = JSON.stringify(documentOf(attachment));
     try {
-      await writeFile(temporary, text, { mode: 0o600 });
+      await writeInto(join(this.#cacheDir, 'results'), temporary, JSON.stringify(documentOf(attachment)));
+      await rename(temporary, path);
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw error;
-      await mkdir(join(this.#cacheDir, 'results'), { recursive: true, mode: 0o700 });
-      await writeFile(temporary, text, { mode: 0o600 });
+      await rm(temporary, { force: true });
+      const { kind, message } = EngineError.from(error);
+      throw new EngineError(kind, `record the network attachment ${path}: ${message}`, { cause: error });
     }
-    await rename(temporary, path);
     this.#remember(attachment);
   }
 
@@ -120,6 +119,16 @@ export class AttachmentCache {
 
   #pathOf(attachment: CachedAttachment): string {
     return join(this.#cacheDir, 'results', keyOf(attachment));
+  }
+}
+
+async function writeInto(directory: string, path: string, text: string): Promise<void> {
+  try {
+    await writeFile(path, text, { mode: 0o600 });
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await writeFile(path, text, { mode: 0o600 });
   }
 }
 

@@ -37,6 +37,11 @@ test('only ports with a host port are published', () => {
     ],
   });
   assert.deepEqual(podCapabilityArgs(request), {});
+  const tooHigh = [{ protocol: 'tcp', containerPort: 80, hostPort: 70_000 }] as const;
+  assert.throws(() => podCapabilityArgs({ ...request, portMappings: tooHigh }), {
+    kind: 'invalid-argument',
+    message: /port 70000/,
+  });
 });
 
 test('bandwidth comes from the annotations, in bits', () => {

@@ -57,8 +57,15 @@ export function podCapabilityArgs(request: AttachRequest): Record<string, unknow
   };
 }
 
-function hostPorts({ portMappings }: AttachRequest): object[] {
-  const published = portMappings.filter(({ hostPort }) => hostPort !== undefined && hostPort > 0);
+function hostPorts({ sandboxId, portMappings }: AttachRequest): object[] {
+  const published = portMappings.filter(({ hostPort }) => hostPort !== undefined && hostPort !== 0);
+  for (const port of published.flatMap(({ hostPort, containerPort }) => [hostPort, containerPort])) {
+    if (port !== undefined && Number.isInteger(port) && port > 0 && port < 65_536) continue;
+    throw new EngineError(
+      'invalid-argument',
+      `pod sandbox ${sandboxId}: port ${port} is not from 1 to 65535`,
+    );
+  }
   return published.map(({ hostPort, containerPort, protocol, hostIp }) => ({
     hostPort,
     containerPort,

@@ -1,16 +1,14 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
-import { isIP } from 'node:net';
-import { join } from 'node:path';
-import { errnoOf } from '../lib/errors.ts';
+import { LeaseDirectories } from '../cni/plugins/lease-directory.ts';
+import { formatIp } from '../lib/ip-address.ts';
 
 /** An address that host-local gave to a container. */
-export interface Lease {
+interface Lease {
   readonly address: string;
   readonly containerId: string;
 }
 
 /**
- * Gives back the leases of one network whose container is not known. host-local has no GC of its own: an address whose
+ * Gives back the leases of one network whose container is not known. The host-local program has no GC: an address whose
  * DEL never ran (power loss, a lost record) would be gone for ever. No ADD or DEL may run meanwhile.
  *
  * @returns the leases that were given back
@@ -19,33 +17,12 @@ export async function sweepLeases(
   directory: string,
   isKnown: (containerId: string) => boolean,
 ): Promise<Lease[]> {
-  const swept: Lease[] = [];
-  for (const address of await addressesIn(directory)) {
-    const path = join(directory, address);
-    const containerId = await holderOf(path);
-    if (containerId === undefined || isKnown(containerId)) continue;
-    await rm(path, { force: true });
-    swept.push({ address, containerId });
-  }
-  return swept;
-}
-
-/** The file's first line; the second is the interface. An empty file is a reservation that a crash cut short. */
-async function holderOf(path: string): Promise<string | undefined> {
-  try {
-    return (await readFile(path, 'utf8')).split(/\r?\n/)[0]?.trim();
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-/** Beside the leases there are `lock` and `last_reserved_ip.<range>`. */
-async function addressesIn(directory: string): Promise<string[]> {
-  try {
-    return (await readdir(directory)).filter((name) => isIP(name) !== 0);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
-  }
+  return await new LeaseDirectories().locked(directory, 'existing', (leases) => {
+    const unknown = leases?.all().filter(({ owner }) => !isKnown(owner.containerId)) ?? [];
+    for (const { address } of unknown) leases?.release(address);
+    return unknown.map(({ address, owner }) => ({
+      address: formatIp(address),
+      containerId: owner.containerId,
+    }));
+  });
 }

@@ -205,10 +205,11 @@ test('containernetworking/plugins#252, kubernetes#108121, k3s#5885: addresses of
     '10.9.0.10',
     '10.9.0.7',
     'last_reserved_ip.0',
+    'lock',
   ]);
   assert.deepEqual(
     [readdirSync(join(setup.leases, 'gantry3')), readdirSync(join(setup.leases, 'other'))],
-    [[], ['10.7.0.2']],
+    [['lock'], ['10.7.0.2']],
   );
   assert.match(setup.logged(), /addresses of unknown containers given back/);
 });
