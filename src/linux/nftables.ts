@@ -40,19 +40,25 @@ const timeoutMs = 30_000;
 // One argument may have 128 KiB. Standard input is no way in: nft opens it by name, which a socket refuses.
 const maxArgumentChars = 64 * 1024;
 
-/** Applies commands (`{add: {table: ...}}`) all or none. @throws NftablesError, EngineError when nft is missing */
+/**
+ * Applies commands all or none: `{add: {table: ...}}` and so on, or a text in nft's own language for what its JSON
+ * cannot say (nft 1.0.6 writes a map's type that it does not read).
+ * @throws NftablesError, EngineError when nft is missing
+ */
 export async function applyNftables(
-  commands: readonly object[],
+  commands: readonly object[] | string,
   options: NftablesOptions = {},
 ): Promise<void> {
   if (commands.length === 0) return;
-  const text = JSON.stringify({ nftables: commands });
-  if (text.length <= maxArgumentChars) return await runNft([text], options);
+  const isText = typeof commands === 'string';
+  const text = isText ? commands : JSON.stringify({ nftables: commands });
+  const format = isText ? [] : ['-j'];
+  if (text.length <= maxArgumentChars) return await runNft([...format, text], options);
   const directory = mkdtempSync(join(tmpdir(), 'gantry-nft-'));
   try {
-    const path = join(directory, 'commands.json');
+    const path = join(directory, 'commands');
     writeFileSync(path, text);
-    await runNft(['-f', path], options);
+    await runNft([...format, '-f', path], options);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
@@ -111,7 +117,7 @@ export function hasNftablesChain(family: NftablesFamily, table: string, chain: s
 
 async function runNft(input: readonly string[], options: NftablesOptions): Promise<void> {
   const { signal } = options;
-  const result = await runCommand(argv(['nft', '-j', ...input], options), { timeoutMs, signal });
+  const result = await runCommand(argv(['nft', ...input], options), { timeoutMs, signal });
   if (result.exitCode !== 0) throw new NftablesError('change nftables', result.stderr);
 }
 

@@ -33,6 +33,8 @@ test('a transaction is applied as a whole, listed, and asked for', async () => {
   await applyNftables([{ create: { element } }], options);
   await assert.rejects(applyNftables([{ create: { element } }], options), { code: 'EEXIST' });
   await applyNftables([], options);
+  await applyNftables('add set inet gtest t { type inet_proto . inet_service; }', options);
+  assert.match(netns.run('nft', 'list', 'ruleset'), /inet_proto \. inet_service/);
 
   const many = Array.from({ length: 5000 }, (_, index) => `10.1.${index >> 8}.${index & 255}`);
   await applyNftables([{ add: { element: { ...element, elem: many } } }], options);

@@ -15,6 +15,7 @@ import {
   createVeth,
   createVxlan,
   deleteLink,
+  deleteLinkSlowly,
   getLink,
   listLinks,
   setBridgePort,
@@ -366,6 +367,22 @@ test('a list of many parts is whole', () => {
     for (let pair = 0; pair < 150; pair += 1) createVeth(socket, { name: `a${pair}`, peerName: `b${pair}` });
     assert.equal(listLinks(socket).length, 301);
   });
+});
+
+test('links are deleted without blocking the event loop', async () => {
+  using netns = new ThrowawayNetns();
+  using socket = netns.inside(() => RouteSocket.open());
+  using other = netns.inside(() => RouteSocket.open());
+  for (const name of ['a', 'b']) createVeth(socket, { name, peerName: `${name}-peer` });
+  await Promise.all([
+    deleteLinkSlowly(socket, indexOf(socket, 'a')),
+    deleteLinkSlowly(other, indexOf(socket, 'b')),
+  ]);
+  assert.deepEqual(
+    listLinks(socket).map(({ name }) => name),
+    ['lo'],
+  );
+  await assert.rejects(deleteLinkSlowly(socket, 4711), { code: 'ENODEV' });
 });
 
 test('a closed socket says so', () => {

@@ -18,7 +18,7 @@ import {
   type VxlanOptions,
 } from './link-message.ts';
 import { messageFlag } from './message.ts';
-import type { RouteSocket } from './socket.ts';
+import type { NetlinkCall, RouteSocket } from './socket.ts';
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
@@ -82,14 +82,18 @@ export function createDummy(socket: RouteSocket, args: LinkAttributes): void {
   create(socket, args, { kind: 'dummy' });
 }
 
-/** Deletes by index. A veth's peer goes with it. @throws SyscallError ENODEV when there is none */
+/**
+ * Deletes by index. A veth's peer goes with it. Blocks this thread for the 10 to 20 ms that the kernel takes;
+ * `deleteLinkSlowly` does not.
+ * @throws SyscallError ENODEV when there is none
+ */
 export function deleteLink(socket: RouteSocket, index: number): void {
-  socket.execute({
-    type: RTM_DELLINK,
-    payload: encodeInterfaceHeader({ index }),
-    operation: 'RTM_DELLINK',
-    about: `link ${index}`,
-  });
+  socket.execute(deletion(index));
+}
+
+/** As `deleteLink`, without blocking. The socket is not to be used until it is done. */
+export async function deleteLinkSlowly(socket: RouteSocket, index: number): Promise<void> {
+  await socket.executeSlowly(deletion(index));
 }
 
 /** Undefined when no link has that name (or index). */
@@ -142,6 +146,15 @@ export function setBridgePort(
     operation: 'RTM_NEWLINK',
     about: `bridge port ${args.index}`,
   });
+}
+
+function deletion(index: number): NetlinkCall {
+  return {
+    type: RTM_DELLINK,
+    payload: encodeInterfaceHeader({ index }),
+    operation: 'RTM_DELLINK',
+    about: `link ${index}`,
+  };
 }
 
 function create(socket: RouteSocket, attributes: LinkAttributes, kind: LinkKind): void {

@@ -2,8 +2,10 @@
  * Netlink sockets: one request, its answers, its acknowledgement. The kernel answers before `send` returns, so that
  * everything here is synchronous and takes some tens of microseconds; a receive time-out guards against a kernel that does not.
  */
+import koffi from 'koffi';
 import { bind, close } from '../libc.ts';
-import { errnoOf } from '../../lib/errors.ts';
+import { errnoOf, messageOf } from '../../lib/errors.ts';
+import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { SyscallError, errnoNumber } from '../errors.ts';
 import {
   controlType,
@@ -88,6 +90,20 @@ export class NetlinkSocket implements Disposable {
     this.#exchange(call, messageFlag.ack);
   }
 
+  /**
+   * As `execute`, for what the kernel takes tens of milliseconds for (it ends a link only when nobody can use it any
+   * more). All of these of one process wait for each other, so that they block one thread of libuv's pool at most;
+   * the kernel would let them wait for each other anyway. The socket is not to be used until the promise settles.
+   */
+  async executeSlowly(call: NetlinkCall): Promise<void> {
+    using _ = await slowTurns.acquire('netlink');
+    const bytes = this.#encode(call, messageFlag.ack);
+    const sent = await sendInPool(this.#fd, bytes);
+    // The pool's thread keeps its errno to itself.
+    if (sent !== bytes.length) throw failure(call, errnoNumber('EIO'), 'the request could not be sent');
+    this.#collect(call);
+  }
+
   /** Asks for one object. @throws SyscallError */
   query(call: NetlinkCall): NetlinkMessage | undefined {
     return this.#exchange(call, messageFlag.ack).messages[0];
@@ -111,6 +127,12 @@ export class NetlinkSocket implements Disposable {
   }
 
   #exchange(call: NetlinkCall, flags: number): { messages: NetlinkMessage[]; wasInterrupted: boolean } {
+    const bytes = this.#encode(call, flags);
+    retryInterrupted(() => send(this.#fd, bytes, bytes.length, 0));
+    return this.#collect(call);
+  }
+
+  #encode(call: NetlinkCall, flags: number): Buffer {
     if (!this.#isOpen) throw failure(call, errnoNumber('EBADF'), 'the netlink socket was closed');
     this.#sequence = (this.#sequence + 1) >>> 0;
     const request = {
@@ -118,9 +140,7 @@ export class NetlinkSocket implements Disposable {
       flags: messageFlag.request | flags | (call.flags ?? 0),
       payload: call.payload,
     };
-    const bytes = encodeRequest(request, this.#sequence);
-    retryInterrupted(() => send(this.#fd, bytes, bytes.length, 0));
-    return this.#collect(call);
+    return encodeRequest(request, this.#sequence);
   }
 
   #collect(call: NetlinkCall): { messages: NetlinkMessage[]; wasInterrupted: boolean } {
@@ -179,6 +199,20 @@ function failure(call: NetlinkCall, errno: number, detail: string | undefined): 
     ...(call.about === undefined ? {} : { path: call.about }),
     ...(detail === undefined ? {} : { detail }),
   });
+}
+
+const slowTurns = new KeyedLock<'netlink'>();
+let sendFunction: ReturnType<ReturnType<typeof koffi.load>['func']> | undefined;
+
+/** The one exception to the rule of libc.ts: bounded in time, one at a time, and the socket keeps its own namespace. */
+async function sendInPool(fd: number, bytes: Buffer): Promise<number> {
+  sendFunction ??= koffi.load(null).func('int64_t send(int fd, const void *data, size_t length, int flags)');
+  const sent = Promise.withResolvers<number>();
+  sendFunction.async(fd, bytes, bytes.length, 0, (error: unknown, result: number) => {
+    if (error === null) sent.resolve(result);
+    else sent.reject(error instanceof Error ? error : new Error(messageOf(error)));
+  });
+  return await sent.promise;
 }
 
 /** A signal that Node handles may interrupt the call; the message was then not sent, or not taken. */

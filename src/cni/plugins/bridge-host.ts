@@ -1,0 +1,195 @@
+/** The host's side of a bridge network: the bridge, the ports, the gateway's addresses. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync } from 'node:fs';
+import { EngineError, errnoOf } from '../../lib/errors.ts';
+import { formatPrefix, prefixContains, sameIp, type IpPrefix } from '../../lib/ip-address.ts';
+import { addAddress, deleteAddress, listAddresses } from '../../linux/netlink/addresses.ts';
+import { addPortVlan, deletePortVlan, listPortVlans } from '../../linux/netlink/bridge-vlans.ts';
+import { createBridge, createVeth, getLink, setBridgePort, setLink } from '../../linux/netlink/links.ts';
+import type { Link } from '../../linux/netlink/link-message.ts';
+import type { RouteSocket } from '../../linux/netlink/socket.ts';
+import type { PluginDeps } from '../plugin-types.ts';
+import type { BridgeConfig } from './bridge-config.ts';
+
+const nameAttempts = 10;
+
+/** The bridge, made if it is not there, and up. @throws EngineError failed-precondition when the name is another link's */
+export async function ensureBridge(deps: PluginDeps, config: BridgeConfig): Promise<Link> {
+  const { bridge: name, mtu, filtersVlans } = config;
+  let link = getLink(deps.route, name);
+  if (link === undefined) {
+    const options = {
+      name,
+      ...(mtu === undefined ? {} : { mtu }),
+      ...(filtersVlans ? { vlanFiltering: true } : {}),
+    };
+    tolerate('EEXIST', () => createBridge(deps.route, options));
+    link = getLink(deps.route, name);
+  }
+  if (link === undefined)
+    throw new EngineError('unavailable', `bridge ${name} was removed while it was made`);
+  if (link.kind !== 'bridge') {
+    const kind = link.kind ?? 'hardware';
+    throw new EngineError(
+      'failed-precondition',
+      `link ${name} is there already and is no bridge but ${kind}`,
+    );
+  }
+  if (filtersVlans && link.vlanFiltering !== true) {
+    throw new EngineError('failed-precondition', `bridge ${name} is there already and does not filter VLANs`);
+  }
+  await writeOptionalSysctl(deps, undefined, `net/ipv6/conf/${name}/accept_ra`, '0');
+  if (!link.isUp || config.promiscMode) {
+    setLink(deps.route, { index: link.index, up: true, ...(config.promiscMode ? { promisc: true } : {}) });
+  }
+  return link;
+}
+
+/** Joins the pod to the bridge: both ends in one request, the pod's in its namespace. Returns the host's end. */
+export function connectPod(
+  deps: PluginDeps,
+  config: BridgeConfig,
+  args: { readonly bridge: Link; readonly netnsPath: string; readonly ifName: string },
+): Link {
+  const host = createPair(deps.route, config, args);
+  if (config.hairpinMode || config.portIsolation) {
+    const { hairpinMode: hairpin, portIsolation: isolated } = config;
+    setBridgePort(deps.route, { index: host.index, hairpin, isolated });
+  }
+  setPortVlans(deps.route, host.index, config);
+  return host;
+}
+
+/**
+ * The addresses of the pods' gateway, on the bridge or on its VLAN's port. A bridge with an address keeps its MAC
+ * address, which would else be that of its lowest port and change as pods come and go.
+ * @throws EngineError failed-precondition when the link has another address and may not lose it
+ */
+export function ensureGateway(
+  deps: PluginDeps,
+  config: BridgeConfig,
+  args: { readonly link: Link; readonly gateways: readonly IpPrefix[] },
+): void {
+  const { link } = args;
+  for (const gateway of args.gateways) {
+    if (hasAddress(deps.route, config, link, gateway)) continue;
+    const skipDuplicateDetection = !config.enabledad;
+    tolerate('EEXIST', () =>
+      addAddress(deps.route, { index: link.index, address: gateway, skipDuplicateDetection }),
+    );
+    if (link.mac !== undefined) setLink(deps.route, { index: link.index, mac: link.mac });
+  }
+}
+
+/** The port that carries the gateway of a VLAN: a veth whose near end has the addresses and whose far end is tagged. */
+export async function ensureVlanPort(deps: PluginDeps, config: BridgeConfig, bridge: Link): Promise<Link> {
+  const name = `${config.bridge}.${config.vlan}`;
+  const found = getLink(deps.route, name);
+  if (found !== undefined) return found;
+  const plain = {
+    ...config,
+    mtu: bridge.mtu,
+    mac: undefined,
+    hairpinMode: false,
+    portIsolation: false,
+    trunk: [],
+  };
+  try {
+    connectPod(deps, plain, { bridge, netnsPath: '/proc/thread-self/ns/net', ifName: name });
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST' && getLink(deps.route, name) === undefined) throw error;
+  }
+  const link = getLink(deps.route, name);
+  if (link === undefined) throw new EngineError('unavailable', `link ${name} was removed while it was made`);
+  await writeOptionalSysctl(deps, undefined, `net/ipv6/conf/${name}/accept_ra`, '0');
+  setLink(deps.route, { index: link.index, up: true });
+  return link;
+}
+
+/** Sysctls that a kernel without IPv6 does not have are no reason to fail. */
+export async function writeOptionalSysctl(
+  deps: PluginDeps,
+  netnsPath: string | undefined,
+  name: string,
+  value: string,
+): Promise<void> {
+  try {
+    await deps.writeSysctl(netnsPath, name, value);
+  } catch (error) {
+    const code = errnoOf(error) ?? errnoOf(error instanceof Error ? error.cause : undefined);
+    // EROFS: /proc/sys of a daemon that runs in a container; the sysctl has its value or not.
+    if (code !== 'ENOENT' && code !== 'EROFS') throw error;
+  }
+}
+
+function createPair(
+  socket: RouteSocket,
+  config: BridgeConfig,
+  args: { readonly bridge: Link; readonly netnsPath: string; readonly ifName: string },
+): Link {
+  const peerNetnsFd = openSync(args.netnsPath, 'r');
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      const name = `veth${randomBytes(4).toString('hex')}`;
+      try {
+        createVeth(socket, {
+          name,
+          peerName: args.ifName,
+          peerNetnsFd,
+          master: args.bridge.index,
+          up: true,
+          ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
+          ...(config.mac === undefined ? {} : { mac: config.mac }),
+        });
+      } catch (error) {
+        if (errnoOf(error) !== 'EEXIST') throw error;
+        const isOurs = getLink(socket, name) !== undefined;
+        if (isOurs && attempt < nameAttempts) continue;
+        const text = `interface ${args.ifName} is in the container's namespace already`;
+        throw new EngineError('failed-precondition', text, { cause: error });
+      }
+      const link = getLink(socket, name);
+      if (link !== undefined) return link;
+      throw new EngineError('unavailable', `link ${name} was removed while it was set up`);
+    }
+  } finally {
+    closeSync(peerNetnsFd);
+  }
+}
+
+function setPortVlans(socket: RouteSocket, index: number, config: BridgeConfig): void {
+  const { vlan, trunk, preserveDefaultVlan } = config;
+  if (vlan === 0 && trunk.length === 0) return;
+  if (!preserveDefaultVlan) {
+    for (const { vid } of listPortVlans(socket, index)) deletePortVlan(socket, index, vid);
+  }
+  // A trunk without a VLAN of its own takes untagged frames as VLAN 1.
+  addPortVlan(socket, index, { vid: vlan === 0 ? 1 : vlan, isPvid: true, isUntagged: true });
+  for (const vid of trunk) addPortVlan(socket, index, { vid, isPvid: false, isUntagged: false });
+}
+
+/** True when the link has it. One that stands in its way goes if `forceAddress` allows that. */
+function hasAddress(socket: RouteSocket, config: BridgeConfig, link: Link, wanted: IpPrefix): boolean {
+  const { family } = wanted.address;
+  for (const { address } of listAddresses(socket, { index: link.index, family })) {
+    if (sameIp(address.address, wanted.address) && address.length === wanted.length) return true;
+    const isInTheWay =
+      family === 4 || prefixContains(address, wanted.address) || prefixContains(wanted, address.address);
+    if (!isInTheWay) continue;
+    if (!config.forceAddress) {
+      const text = `${link.name} already has an IP address different from ${formatPrefix(wanted)}: ${formatPrefix(address)}`;
+      throw new EngineError('failed-precondition', text);
+    }
+    tolerate('EADDRNOTAVAIL', () => deleteAddress(socket, { index: link.index, address }));
+  }
+  return false;
+}
+
+/** For what another process may have done in the same moment. */
+function tolerate(code: string, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (errnoOf(error) !== code) throw error;
+  }
+}

@@ -1,0 +1,144 @@
+/** The pod's side of a bridge network: the interface with its addresses and routes, as the result says. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { EngineError } from '../../lib/errors.ts';
+import {
+  formatPrefix,
+  ipOffset,
+  networkOf,
+  requireIp,
+  requirePrefix,
+  type IpPrefix,
+} from '../../lib/ip-address.ts';
+import { addAddress, listAddresses } from '../../linux/netlink/addresses.ts';
+import { getLink, setLink } from '../../linux/netlink/links.ts';
+import type { Link } from '../../linux/netlink/link-message.ts';
+import { addRoute } from '../../linux/netlink/routes.ts';
+import type { RouteSocket } from '../../linux/netlink/socket.ts';
+import type { CniIp, CniResult, CniRoute, PluginDeps } from '../plugin-types.ts';
+import type { BridgeConfig } from './bridge-config.ts';
+import { writeOptionalSysctl } from './bridge-host.ts';
+
+const settlePatienceMs = 5000;
+const settlePauseMs = 20;
+
+/** Where the pod's interface stands in a result's list: behind the bridge and the host's end. */
+export const podInterfaceIndex = 2;
+
+/** IPAM's answer, completed as a bridge with these keys does: gateways, default routes, the interface of each address. */
+export function completeAddresses(
+  config: BridgeConfig,
+  ipam: Pick<CniResult, 'ips' | 'routes'>,
+): { ips: CniIp[]; routes: CniRoute[]; gateways: IpPrefix[] } {
+  const routes = [...ipam.routes];
+  const gateways: IpPrefix[] = [];
+  const ips = ipam.ips.map((given) => {
+    const prefix = requirePrefix(given.address, 'address from IPAM');
+    const { family } = prefix.address;
+    const first = { ...networkOf(prefix), address: ipOffset(networkOf(prefix).address, 1n) };
+    const gateway = given.gateway ?? (config.isGateway ? formatPrefix(first).split('/')[0] : undefined);
+    const everywhere = family === 4 ? '0.0.0.0/0' : '::/0';
+    if (config.isDefaultGateway && !routes.some(({ dst }) => dst === everywhere)) {
+      routes.push({ dst: everywhere, ...(gateway === undefined ? {} : { gw: gateway }) });
+    }
+    if (config.isGateway && gateway !== undefined) {
+      gateways.push({ address: requireIp(gateway, 'gateway'), length: prefix.length });
+    }
+    return { ...given, interface: podInterfaceIndex, ...(gateway === undefined ? {} : { gateway }) };
+  });
+  return { ips, routes, gateways };
+}
+
+/** Gives the interface its addresses, brings it up, waits until they can be used, sets the routes. */
+export async function configurePod(
+  deps: PluginDeps,
+  config: BridgeConfig,
+  args: {
+    readonly pod: RouteSocket;
+    readonly netnsPath: string;
+    readonly link: Link;
+    readonly ips: readonly CniIp[];
+    readonly routes: readonly CniRoute[];
+  },
+): Promise<void> {
+  const { pod, link } = args;
+  const addresses = args.ips.map(({ address }) => requirePrefix(address, 'address from IPAM'));
+  const hasV6 = addresses.some(({ address }) => address.family === 6);
+  await writeSysctls(deps, config, { ...args, hasV6 });
+  for (const address of addresses) addAddress(pod, { index: link.index, address });
+  setLink(pod, { index: link.index, up: true });
+  if (hasV6) await settle(pod, link);
+  for (const route of args.routes) addPodRoute(pod, link.index, route, args.ips);
+}
+
+/** The interface of that name inside. @throws EngineError not-found */
+export function requirePodLink(pod: RouteSocket, ifName: string): Link {
+  const link = getLink(pod, ifName);
+  if (link !== undefined) return link;
+  throw new EngineError('not-found', `the container has no interface ${ifName}`);
+}
+
+async function writeSysctls(
+  deps: PluginDeps,
+  config: BridgeConfig,
+  args: { readonly netnsPath: string; readonly link: Link; readonly hasV6: boolean },
+): Promise<void> {
+  const { name } = args.link;
+  const values: [string, string][] = [
+    [`net/ipv6/conf/${name}/accept_dad`, config.enabledad ? '1' : '0'],
+    // Neighbours that remember the last owner of the address are told when the interface comes up.
+    [`net/ipv4/conf/${name}/arp_notify`, '1'],
+  ];
+  if (config.enabledad) values.push([`net/ipv6/conf/${name}/enhanced_dad`, '1']);
+  if (args.hasV6) {
+    values.push(
+      ['net/ipv6/conf/lo/disable_ipv6', '0'],
+      [`net/ipv6/conf/${name}/disable_ipv6`, '0'],
+      [`net/ipv6/conf/${name}/keep_addr_on_down`, '1'],
+      [`net/ipv6/conf/${name}/ndisc_notify`, '1'],
+    );
+  }
+  await Promise.all(
+    values.map(async ([key, value]) => await writeOptionalSysctl(deps, args.netnsPath, key, value)),
+  );
+}
+
+/** Until duplicate address detection is through. With it off that is at once. */
+async function settle(pod: RouteSocket, link: Link): Promise<void> {
+  const deadline = performance.now() + settlePatienceMs;
+  for (;;) {
+    const addresses = listAddresses(pod, { index: link.index, family: 6 });
+    const duplicate = addresses.find(({ isDuplicate }) => isDuplicate);
+    if (duplicate !== undefined) {
+      const text = `${formatPrefix(duplicate.address)} on ${link.name} is used by somebody else`;
+      throw new EngineError('failed-precondition', text);
+    }
+    if (!addresses.some(({ isTentative }) => isTentative)) return;
+    if (performance.now() > deadline) {
+      throw new EngineError(
+        'unavailable',
+        `${link.name} still has tentative addresses after ${settlePatienceMs} ms`,
+      );
+    }
+    await delay(settlePauseMs);
+  }
+}
+
+function addPodRoute(pod: RouteSocket, index: number, route: CniRoute, ips: readonly CniIp[]): void {
+  const destination = networkOf(requirePrefix(route.dst, 'route'));
+  const isV4 = destination.address.family === 4;
+  const gateway = route.gw ?? ips.find(({ gateway: each }) => each?.includes(':') === !isV4)?.gateway;
+  addRoute(
+    pod,
+    {
+      destination,
+      index,
+      scope: route.scope ?? 0,
+      ...(gateway === undefined ? {} : { via: requireIp(gateway, 'gateway') }),
+      ...(route.priority === undefined ? {} : { metric: route.priority }),
+      ...(route.table === undefined ? {} : { table: route.table }),
+      ...(route.mtu === undefined ? {} : { mtu: route.mtu }),
+      ...(route.advmss === undefined ? {} : { advmss: route.advmss }),
+    },
+    'add-path',
+  );
+}

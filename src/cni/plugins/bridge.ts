@@ -1,0 +1,238 @@
+/**
+ * Pods on a Linux bridge, in-process: the configuration, results, links, addresses and routes of the bridge program.
+ * Masquerading and the check of MAC addresses are ours: rules made once a network, not once a pod.
+ */
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { EngineError } from '../../lib/errors.ts';
+import { requirePrefix } from '../../lib/ip-address.ts';
+import { deleteLinkSlowly, getLink, setLink } from '../../linux/netlink/links.ts';
+import type { Link } from '../../linux/netlink/link-message.ts';
+import { RouteSocket } from '../../linux/netlink/socket.ts';
+import type {
+  CniDns,
+  CniInterface,
+  CniResult,
+  InProcessPlugin,
+  PluginDeps,
+  PluginRequest,
+  ValidAttachment,
+} from '../plugin-types.ts';
+import { checkAttachment } from './bridge-check.ts';
+import { parseBridgeConfig, unknownBridgeKey, type BridgeConfig } from './bridge-config.ts';
+import { connectPod, ensureBridge, ensureGateway, ensureVlanPort } from './bridge-host.ts';
+import { completeAddresses, configurePod, requirePodLink } from './bridge-pod.ts';
+import { Masquerade, type Member } from './masquerade.ts';
+import { networkSuffix, ownerLabel } from './owner-label.ts';
+import { openPod, openPodIfThere, requireNetns } from './pod-link.ts';
+import { SpoofCheck } from './spoof-check.ts';
+
+const defaultRunDir = '/run/gantry/cni';
+const carrierPausesMs = [0, 1, 5, 20, 50, 100, 250, 500, 1000];
+
+export class BridgePlugin implements InProcessPlugin {
+  readonly type = 'bridge';
+  readonly #ipam: InProcessPlugin;
+  readonly #masquerade = new Masquerade();
+  readonly #spoofCheck = new SpoofCheck();
+
+  /** `ipam` is the one IPAM plugin that exists in-process. */
+  constructor(ipam: InProcessPlugin) {
+    this.#ipam = ipam;
+  }
+
+  supports(config: Readonly<Record<string, unknown>>): string | undefined {
+    const key = unknownBridgeKey(config);
+    const type = ipamTypeOf(config);
+    if (key !== undefined || type === '') return key;
+    if (type !== this.#ipam.type) return `ipam.type=${type}`;
+    const ipamKey = this.#ipam.supports(config);
+    return ipamKey === undefined ? undefined : `ipam.${ipamKey}`;
+  }
+
+  /** What was made is undone before an error is thrown, but for the bridge, which belongs to all. */
+  async add(deps: PluginDeps, request: PluginRequest): Promise<CniResult> {
+    const config = parseBridgeConfig(request);
+    const netnsPath = requireNetns(request);
+    await using undo = new AsyncDisposableStack();
+    const bridge = await ensureBridge(deps, config);
+    using pod = await openPod(deps, netnsPath);
+    const host = connectPod(deps, config, { bridge, netnsPath, ifName: request.ifName });
+    undo.defer(async () => await removeHostLink(host));
+    const link = requirePodLink(pod, request.ifName);
+    if (config.macspoofchk) {
+      const label = labelOf(config, request);
+      undo.defer(async () => await this.#spoofCheck.remove((each) => each === label));
+      await this.#spoofCheck.add({ link: host.name, mac: link.mac ?? '', label });
+    }
+    const result = emptyResult(bridge, host, { name: link.name, mac: link.mac, netnsPath });
+    if (config.hasAddresses) {
+      undo.defer(async () => await this.#ipam.del(deps, request));
+      const ipam = await this.#ipam.add(deps, request);
+      const { ips, routes, gateways } = completeAddresses(config, ipam);
+      Object.assign(result, { ips, routes, dns: ipam.dns });
+      await configurePod(deps, config, { pod, netnsPath, link, ips, routes });
+      if (config.isGateway) await this.#setUpGateway(deps, config, { bridge, gateways, result });
+      if (config.ipMasq) {
+        undo.defer(async () => await this.#masquerade.remove(runDirOf(deps), memberOf(config, request)));
+        const addresses = ips.map(({ address }) => requirePrefix(address, 'address'));
+        await this.#masquerade.add(runDirOf(deps), memberOf(config, request), addresses);
+      }
+    } else if (!config.disableContainerInterface) {
+      setLink(pod, { index: link.index, up: true });
+    }
+    if (!config.disableContainerInterface) await untilUp(deps, host.name);
+    showPresentMacs(deps, config, host, result);
+    if (hasDns(config.dns)) result.dns = withoutEmpty(config.dns);
+    undo.move();
+    return result;
+  }
+
+  async del(deps: PluginDeps, request: PluginRequest): Promise<void> {
+    const config = parseBridgeConfig(request);
+    const pod = await openPodIfThere(deps, request.netnsPath);
+    try {
+      const link = pod === undefined ? undefined : getLink(pod, request.ifName);
+      if (pod !== undefined && link !== undefined) await deleteIfThere(pod, link.index);
+    } finally {
+      pod?.[Symbol.dispose]();
+    }
+    if (config.hasAddresses) await this.#ipam.del(deps, request);
+    if (config.macspoofchk) {
+      const label = labelOf(config, request);
+      await this.#spoofCheck.remove((each) => each === label);
+    }
+    if (config.ipMasq) await this.#masquerade.remove(runDirOf(deps), memberOf(config, request));
+  }
+
+  async check(deps: PluginDeps, request: PluginRequest): Promise<void> {
+    const config = parseBridgeConfig(request);
+    const netnsPath = requireNetns(request);
+    const { prevResult: result, ifName } = request;
+    if (result === undefined) throw new EngineError('invalid-argument', 'CHECK needs the result of ADD');
+    if (config.hasAddresses) await this.#ipam.check(deps, request);
+    using pod = await openPod(deps, netnsPath);
+    checkAttachment({ config, route: deps.route, pod, result, netnsPath, ifName });
+    if (config.ipMasq)
+      this.#masquerade.check(result.ips.map(({ address }) => requirePrefix(address, 'address')));
+  }
+
+  async status(deps: PluginDeps, config: Readonly<Record<string, unknown>>): Promise<void> {
+    const { hasAddresses } = parseBridgeConfig({ config, args: {} });
+    if (hasAddresses) await this.#ipam.status?.(deps, config);
+  }
+
+  async gc(
+    deps: PluginDeps,
+    config: Readonly<Record<string, unknown>>,
+    valid: readonly ValidAttachment[],
+  ): Promise<void> {
+    const parsed = parseBridgeConfig({ config, args: {} });
+    if (parsed.hasAddresses) await this.#ipam.gc?.(deps, config, valid);
+    const isValid = (containerId: string, ifName: string): boolean =>
+      valid.some(({ containerID, ifname }) => containerID === containerId && ifname === ifName);
+    if (parsed.ipMasq) await this.#masquerade.removeInvalid(runDirOf(deps), parsed.name, isValid);
+    if (!parsed.macspoofchk) return;
+    const labels = new Set(valid.map((each) => ownerLabel(parsed.name, each.containerID, each.ifname)));
+    const suffix = networkSuffix(parsed.name);
+    await this.#spoofCheck.remove((label) => label.endsWith(suffix) && !labels.has(label));
+  }
+
+  async #setUpGateway(
+    deps: PluginDeps,
+    config: BridgeConfig,
+    args: { readonly bridge: Link; readonly gateways: Parameters<typeof ensureGateway>[2]['gateways'] } & {
+      readonly result: CniResult;
+    },
+  ): Promise<void> {
+    const { bridge, gateways, result } = args;
+    if (gateways.length === 0) return;
+    const link = config.vlan === 0 ? bridge : await ensureVlanPort(deps, config, bridge);
+    if (link !== bridge) result.interfaces.push(describe(link.name, link.mac));
+    ensureGateway(deps, config, { link, gateways });
+    if (gateways.some(({ address }) => address.family === 4)) await enable(deps, 'net/ipv4/ip_forward');
+    if (gateways.some(({ address }) => address.family === 6)) {
+      await enable(deps, 'net/ipv6/conf/all/forwarding');
+    }
+  }
+}
+
+function ipamTypeOf(config: Readonly<Record<string, unknown>>): string {
+  const ipam = config['ipam'];
+  if (typeof ipam !== 'object' || ipam === null || !('type' in ipam)) return '';
+  return String(ipam.type);
+}
+
+function runDirOf(deps: PluginDeps): string {
+  return deps.runDir ?? defaultRunDir;
+}
+
+function memberOf(config: BridgeConfig, request: PluginRequest): Member {
+  return { network: config.name, containerId: request.containerId, ifName: request.ifName };
+}
+
+function labelOf(config: BridgeConfig, request: PluginRequest): string {
+  return ownerLabel(config.name, request.containerId, request.ifName);
+}
+
+function emptyResult(
+  bridge: Link,
+  host: Link,
+  pod: { readonly name: string; readonly mac: string | undefined; readonly netnsPath: string },
+): CniResult {
+  const interfaces = [
+    describe(bridge.name, bridge.mac),
+    describe(host.name, host.mac),
+    { ...describe(pod.name, pod.mac), sandbox: pod.netnsPath },
+  ];
+  return { cniVersion: '1.1.0', interfaces, ips: [], routes: [], dns: {} };
+}
+
+function describe(name: string, mac: string | undefined): CniInterface {
+  return { name, ...(mac === undefined ? {} : { mac }) };
+}
+
+/** A bridge without an address of its own changes its MAC address with its ports. */
+function showPresentMacs(deps: PluginDeps, config: BridgeConfig, host: Link, result: CniResult): void {
+  for (const [index, name] of [config.bridge, host.name].entries()) {
+    result.interfaces[index] = describe(name, getLink(deps.route, name)?.mac);
+  }
+}
+
+/** A port forwards once the kernel has seen the carrier of both ends, mostly before the answer to setting it up. */
+async function untilUp(deps: PluginDeps, name: string): Promise<void> {
+  let state = 'gone';
+  for (const pauseMs of carrierPausesMs) {
+    if (pauseMs > 0) await delay(pauseMs);
+    state = getLink(deps.route, name)?.operState ?? 'gone';
+    if (state === 'up') return;
+  }
+  throw new EngineError('unavailable', `bridge port ${name} does not come up, it is ${state}`);
+}
+
+async function enable(deps: PluginDeps, name: string): Promise<void> {
+  // Writing would fail where /proc/sys is read-only, although nothing is to be changed.
+  if (readFileSync(`/proc/sys/${name}`, 'utf8').trim() !== '1') await deps.writeSysctl(undefined, name, '1');
+}
+
+async function removeHostLink(host: Link): Promise<void> {
+  using socket = RouteSocket.open();
+  await deleteIfThere(socket, host.index);
+}
+
+/** The namespace may take its links away at the same time. */
+async function deleteIfThere(socket: RouteSocket, index: number): Promise<void> {
+  try {
+    await deleteLinkSlowly(socket, index);
+  } catch (error) {
+    if (getLink(socket, index) !== undefined) throw error;
+  }
+}
+
+function hasDns(dns: BridgeConfig['dns']): dns is NonNullable<BridgeConfig['dns']> {
+  return Object.values(dns ?? {}).some((part) => part !== null && part !== undefined && part !== '');
+}
+
+function withoutEmpty(dns: NonNullable<BridgeConfig['dns']>): CniDns {
+  return Object.fromEntries(Object.entries(dns).filter(([, part]) => part !== null && part !== undefined));
+}
