@@ -1,6 +1,6 @@
 /** Layer ChainIDs: a layer's name together with everything below it (OCI image-spec, "Layer ChainID"). */
-import { createHash } from 'node:crypto';
-import { type ChainId, type DiffId, parseDigest } from '../lib/ids.ts';
+import type { ChainId, DiffId } from '../lib/ids.ts';
+import { digestOf } from './digest.ts';
 
 /** The chain ids of a stack of layers, bottom first. */
 export function chainIdsOf(diffIds: readonly DiffId[]): readonly ChainId[] {
@@ -13,5 +13,5 @@ export function chainIdsOf(diffIds: readonly DiffId[]): readonly ChainId[] {
 }
 
 function combine(below: ChainId, diffId: DiffId): ChainId {
-  return parseDigest(`sha256:${createHash('sha256').update(`${below} ${diffId}`).digest('hex')}`);
+  return digestOf(Buffer.from(`${below} ${diffId}`), 'sha256');
 }

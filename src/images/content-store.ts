@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import { type Digest, isDigest, parseDigest } from '../lib/ids.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
-import { checkDigest } from './registry/manifests.ts';
+import { checkDigest } from './digest.ts';
 
 export class ContentStore {
   readonly #root: string;

@@ -2,7 +2,7 @@
 import type { ChainId, DiffId, Digest, ImageId } from '../lib/ids.ts';
 import type { ImageConfig } from './image-config.ts';
 
-export interface ImageLayer {
+interface ImageLayer {
   readonly diffId: DiffId;
   readonly chainId: ChainId;
 }

@@ -10,7 +10,7 @@ import type { Repository } from './registry/client.ts';
 import { fetchDocument, fetchManifest } from './registry/manifests.ts';
 
 /** An index, a manifest or a config: verified bytes. */
-export interface ImageDocument {
+interface ImageDocument {
   readonly digest: Digest;
   readonly bytes: Buffer;
 }

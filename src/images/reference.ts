@@ -55,7 +55,7 @@ export function parseReference(text: string): ImageReference {
 }
 
 /** `registry/repository`, never shortened. */
-export function repositoryName(ref: Pick<ImageReference, 'domain' | 'path'>): string {
+function repositoryName(ref: Pick<ImageReference, 'domain' | 'path'>): string {
   return `${ref.domain}/${ref.path}`;
 }
 

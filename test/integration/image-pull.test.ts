@@ -16,6 +16,7 @@ import { resolveImage } from '../../src/images/store.ts';
 import { buildImage, buildLayer, pushImage, pushIndex } from '../../src/images/testing/build-image.ts';
 import type { ChainId } from '../../src/lib/ids.ts';
 import { RecordDatabase } from '../../src/lib/records.ts';
+import { mountTmpfs, unmount } from '../../src/linux/mount.ts';
 import { missingDockerRegistry, startDockerRegistry } from '../fixtures/docker-registry.ts';
 
 const never = new AbortController().signal;
@@ -50,10 +51,15 @@ interface Node extends AsyncDisposable {
   readonly layers: LayerStore;
 }
 
-async function openNode(): Promise<Node> {
+/** `diskBytes` puts everything on a file system of that size. */
+async function openNode(diskBytes?: number): Promise<Node> {
   const stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'gantry-node-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
+  if (diskBytes !== undefined) {
+    mountTmpfs({ target: directory, sizeBytes: diskBytes });
+    stack.defer(() => void unmount(directory));
+  }
   const unpacker = stack.use(new LayerUnpacker({ maxWorkers: 2, snapshotRoot: directory, idleMs: 100 }));
   const database = stack.use(RecordDatabase.open(join(directory, 'state.db')));
   const layers = realLayers(unpacker, directory);
@@ -183,3 +189,21 @@ test(
     assert.deepEqual(node.images.store.list(), []);
   },
 );
+
+test('a full disk is an error that says so, leaves nothing, and passes', { skip }, async () => {
+  await using registry = await startDockerRegistry();
+  await using node = await openNode(8 * 1024 ** 2);
+  const layer = await buildLayer([{ name: 'big', content: Buffer.alloc(12 * 1024 ** 2, 'x') }]);
+  await pushImage(
+    { registryUrl: registry.url, repository: 'app', tag: 'big' },
+    buildImage({ layers: [layer] }),
+  );
+  const small = buildImage({ layers: [await buildLayer([{ name: 'small', content: 'x' }])] });
+  await pushImage({ registryUrl: registry.url, repository: 'app', tag: 'small' }, small);
+  await assert.rejects(pull(node, `${registry.host}/app:big`), {
+    kind: 'resource-exhausted',
+    message: /ENOSPC|no space/i,
+  });
+  assert.deepEqual(await readdir(join(node.directory, 'snapshots')), []);
+  assert.equal((await pull(node, `${registry.host}/app:small`)).id, small.config.digest);
+});

@@ -227,6 +227,13 @@ describe('containerd issue 4950: credentials go to the registry that they are fo
     assert.ok(given('https://index.docker.io/v1/', 'docker.io', hub));
   });
 
+  test('a token that would break out of its header is refused', () => {
+    const origin = host('https://r.io', true);
+    assert.throws(() => credentialFor({ registryToken: 'a\r\nx: y' }, 'r.io', origin), {
+      kind: 'invalid-argument',
+    });
+  });
+
   test('text that is not base64 of name:password is refused without being shown', () => {
     assert.throws(
       () => credentialFor({ auth: 'c2VjcmV0' }, 'r.io', host('https://r.io', true)),

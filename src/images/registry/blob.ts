@@ -1,11 +1,10 @@
 /** Downloads of layers: a stream of verified bytes that survives broken connections and notices silent ones. */
-import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { EngineError, messageOf } from '../../lib/errors.ts';
+import { checkHash, hashFor } from '../digest.ts';
 import type { Descriptor } from '../manifest.ts';
 import { askHosts, followRedirects, type Repository, transientIfBroken } from './client.ts';
 import { isInternalHost } from './addresses.ts';
-import { hashOf } from './manifests.ts';
 import { redactUrl } from './redact.ts';
 import { backOffMs, isTransient, pause, withRetry } from './retry.ts';
 import { answerError } from './status.ts';
@@ -27,7 +26,7 @@ export interface Download {
  */
 export async function* downloadBlob(repository: Repository, download: Download): AsyncGenerator<Uint8Array> {
   const { descriptor, what } = download;
-  const hash = createHash(hashOf(descriptor.digest));
+  const hash = hashFor(descriptor.digest);
   let received = 0;
   let fruitless = 0;
   while (received < descriptor.sizeBytes || received === 0) {
@@ -51,13 +50,7 @@ export async function* downloadBlob(repository: Repository, download: Download):
     if (fruitless >= repository.retry.attempts) throw shortError(download, received, broken);
     await pause(backOffMs(repository.retry, fruitless), download.signal);
   }
-  const actual = `${hashOf(descriptor.digest)}:${hash.digest('hex')}`;
-  if (actual !== descriptor.digest) {
-    throw new EngineError(
-      'data-loss',
-      `${what}: digest mismatch: expected ${descriptor.digest}, got ${actual}`,
-    );
-  }
+  checkHash(hash, descriptor.digest, what);
 }
 
 function shortError(download: Download, received: number, broken: unknown): EngineError {
@@ -108,7 +101,7 @@ async function openBlob(
   }
 }
 
-/** A foreign layer's own address, asked as a stranger: no credentials, nothing of hosts.toml (CVE-2020-15157). */
+/** A foreign layer's own address, asked as a stranger: no credentials, nothing of hosts.toml (CVE-2026-53495, CVE-2020-15157). */
 async function openForeign(
   repository: Repository,
   download: Download,

@@ -194,7 +194,7 @@ describe('hosts.toml', () => {
   });
 });
 
-test('foreign layers are fetched from their own address, without credentials', async () => {
+test('CVE-2026-53495: foreign layers are fetched from their own address, without credentials', async () => {
   await using context = await openTestImages();
   await using elsewhere = await TestRegistry.start();
   const layer = await buildLayer([{ name: 'f', content: 'f' }]);

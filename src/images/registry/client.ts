@@ -16,7 +16,7 @@ import {
   withRetry,
 } from './retry.ts';
 import { answerError } from './status.ts';
-import { exchange } from './transport.ts';
+import { discardBody, exchange } from './transport.ts';
 
 const maxRedirects = 5;
 
@@ -128,7 +128,7 @@ async function askOnce(
     );
     if (response.statusCode === 401 && home && authenticator !== undefined && tried <= 2) {
       const header = response.headers['www-authenticate'] ?? '';
-      response.resume();
+      discardBody(response);
       const again = await transientIfBroken(() =>
         authenticator.answer(header, authorization, request.signal),
       );
@@ -194,8 +194,7 @@ export async function followRedirects(pool: AgentPool, walk: Walk): Promise<Arri
     });
     const { location } = response.headers;
     if (!isRedirect(response) || location === undefined) return { response, home };
-    // The body of a redirect is not read: the connection is the price of one that does not end.
-    response.destroy();
+    discardBody(response);
     if (hops === maxRedirects) {
       throw new EngineError('unavailable', `GET ${redactUrl(walk.url)}: more than ${maxRedirects} redirects`);
     }

@@ -39,13 +39,19 @@ export function credentialFor(
 
 function readCredential(auth: RegistryAuth): Credential | undefined {
   const registryToken = filled(auth.registryToken);
-  if (registryToken !== undefined) return { kind: 'registry-token', token: registryToken };
+  if (registryToken !== undefined) return { kind: 'registry-token', token: checkedToken(registryToken) };
   const username = filled(auth.username);
   if (username !== undefined) return { kind: 'basic', username, password: auth.password ?? '' };
   const identityToken = filled(auth.identityToken);
   if (identityToken !== undefined) return { kind: 'identity-token', token: identityToken };
   const encoded = filled(auth.auth);
   return encoded === undefined ? undefined : decodeBasic(encoded);
+}
+
+/** It becomes a header: a line break in it would be an injection. */
+function checkedToken(token: string): string {
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new EngineError('invalid-argument', 'auth.registry_token has characters that a header cannot have');
 }
 
 function decodeBasic(encoded: string): Credential {

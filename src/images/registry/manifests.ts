@@ -1,8 +1,8 @@
 /** Fetches manifests, indexes and configs whole, their digests verified. */
-import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { EngineError } from '../../lib/errors.ts';
 import { type Digest, isDigest, parseDigest } from '../../lib/ids.ts';
+import { checkDigest, digestOf } from '../digest.ts';
 import { type Descriptor, maxDocumentBytes } from '../manifest.ts';
 import { acceptedManifests } from '../media-types.ts';
 import { askHosts, type Repository } from './client.ts';
@@ -78,23 +78,6 @@ export async function fetchDocument(
       return bytes;
     },
   );
-}
-
-/** @throws EngineError data-loss with both digests */
-export function checkDigest(bytes: Buffer, expected: Digest, what: string): void {
-  const actual = digestOf(bytes, hashOf(expected));
-  if (actual !== expected) {
-    throw new EngineError('data-loss', `${what}: digest mismatch: expected ${expected}, got ${actual}`);
-  }
-}
-
-/** `sha256` or `sha512`, as OpenSSL knows them. */
-export function hashOf(digest: Digest): string {
-  return digest.slice(0, digest.indexOf(':'));
-}
-
-function digestOf(bytes: Buffer, algorithm: string): Digest {
-  return parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`);
 }
 
 async function readDocument(

@@ -17,6 +17,7 @@ export interface Exchange {
 
 // A registry that accepts a connection and then says nothing is as good as down.
 const headTimeoutMs = 60_000;
+const maxDiscardedBytes = 64 * 1024;
 
 /**
  * Sends and waits for the head of the answer. The caller reads or destroys the body; `signal` ends both.
@@ -99,8 +100,15 @@ export async function readBody(
   return Buffer.concat(chunks);
 }
 
+/** Lets go of an answer whose body nobody needs: a short one is read so that the connection lives on, others end it. */
+export function discardBody(response: IncomingMessage): void {
+  const length = Number(response.headers['content-length'] ?? Number.NaN);
+  if (length <= maxDiscardedBytes) response.resume();
+  else response.destroy();
+}
+
 /** An error that `isTransient` knows, for a peer that fell silent. */
-export function timeoutError(message: string): Error {
+function timeoutError(message: string): Error {
   return Object.assign(new Error(message), { code: 'ETIMEDOUT' });
 }
 
