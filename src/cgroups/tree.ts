@@ -1,16 +1,17 @@
 /** Making, filling and removing cgroups of our own. Never the kubelet's: its parents are not made, limited or removed here. */
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import { readText } from './files.ts';
 import { cgroupDirectories, controllerDirectory, type HostCgroups } from './host.ts';
 
-/** Makes a cgroup in every hierarchy, with its parents; on cgroup v2 the parents hand all controllers down. Idempotent. */
+/**
+ * Makes a cgroup in every hierarchy, with its parents. Idempotent. Controllers are not handed down here: the runtime does that on the way to a
+ * container that has limits, and parents that belong to systemd are left as they are.
+ */
 export function createCgroup(host: HostCgroups, path: string): void {
   for (const directory of cgroupDirectories(host, path)) mkdirSync(directory, { recursive: true });
-  if (host.layout === 'unified') delegateControllers(host, path);
-  else inheritCpuset(controllerDirectory(host, 'cpuset', '/'), path);
+  if (host.layout !== 'unified') inheritCpuset(controllerDirectory(host, 'cpuset', '/'), path);
 }
 
 /** Moves a process, in every hierarchy. @throws ESRCH when it is gone */
@@ -85,33 +86,6 @@ function stillBusy(host: HostCgroups, path: string): EngineError {
   const who =
     pids.length === 0 ? 'a process that has ended and was not collected' : `processes ${pids.join(', ')}`;
   return new EngineError('failed-precondition', `remove cgroup ${path}: it still has ${who}`);
-}
-
-/** From the root down to the parent: a controller works in a cgroup only if its parent names it in subtree_control. */
-function delegateControllers(host: Extract<HostCgroups, { layout: 'unified' }>, path: string): void {
-  const parents: string[] = [];
-  for (let parent = dirname(path); ; parent = dirname(parent)) {
-    parents.unshift(parent);
-    if (parent === '/') break;
-  }
-  for (const parent of parents) {
-    const [directory = ''] = cgroupDirectories(host, parent);
-    const enabled = new Set(readText(directory, 'cgroup.subtree_control')?.split(' '));
-    const available = readText(directory, 'cgroup.controllers')?.split(' ') ?? [];
-    for (const controller of available) {
-      if (controller !== '' && !enabled.has(controller)) enable(directory, controller);
-    }
-  }
-}
-
-/** One at a time: a controller that cannot be handed down (cpu beside realtime processes) must not keep the others. */
-function enable(directory: string, controller: string): void {
-  try {
-    writeFileSync(`${directory}/cgroup.subtree_control`, `+${controller}`);
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code !== 'EBUSY' && code !== 'EINVAL' && code !== 'ENOENT' && code !== 'EOPNOTSUPP') throw error;
-  }
 }
 
 /** v1: a new cpuset has no processor and no memory node, and takes no process until it has. */

@@ -60,7 +60,7 @@ export function startDirectExec(deps: RuntimeDeps, args: ExecArgs): ExecSession 
     stderr: outputs[1].stream,
     exit: exitOf(child, args.containerId, finish),
     resize: () => undefined,
-    killTree: () => killDescendants(child.pid),
+    killTree: () => killDescendants(child),
   };
 }
 

@@ -33,7 +33,7 @@ export function startMonitoredExec(deps: MonitorDeps, args: ExecArgs): ExecSessi
     resize: (size) => {
       if (args.process.terminal === true) window.resize(size);
     },
-    killTree: () => killDescendants(conmon.pid),
+    killTree: () => killDescendants(conmon),
   };
 }
 

@@ -5,13 +5,11 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { signalProcess } from '../linux/pidfd.ts';
+import { type ProcessIdentity, signalProcess } from '../linux/pidfd.ts';
 
-interface ListedProcess {
-  readonly pid: number;
+interface ListedProcess extends ProcessIdentity {
   readonly parent: number;
   readonly session: number;
-  readonly startTicks: bigint;
   readonly isZombie: boolean;
 }
 
@@ -22,26 +20,27 @@ const betweenRoundsMs = 5;
  * Sends SIGKILL to all descendants of `root` until none is left. `root` itself (a runtime or monitor that waits for its child) is left to report
  * the end, and killed only when it stays without a child. A process in an uninterruptible wait is given up after half a second.
  */
-export async function killDescendants(root: number): Promise<void> {
+export async function killDescendants(root: ProcessIdentity): Promise<void> {
   const sessions = new Set<number>();
+  // The pid of a root that has ended may be another process's by now, with children of its own.
+  if (!isRunning(root)) return;
   for (let round = 0; round < maxRounds; round += 1) {
-    const found = descendants(root, sessions);
+    const found = descendants(isRunning(root) ? root.pid : undefined, sessions);
     if (found.length === 0 && round > 0) break;
     for (const one of found) signalProcess(one, 'SIGKILL');
     await sleep(betweenRoundsMs);
   }
   for (let round = 0; round < maxRounds; round += 1) {
-    const process = readProcess(root);
-    if (process === undefined || process.isZombie) return;
-    if (round === maxRounds - 1) signalProcess(process, 'SIGKILL');
+    if (!isRunning(root)) return;
+    if (round === maxRounds - 1) signalProcess(root, 'SIGKILL');
     await sleep(betweenRoundsMs);
   }
 }
 
 /** Adds the sessions that it meets to `sessions`, so that a later round finds what has lost its parents meanwhile. */
-function descendants(root: number, sessions: Set<number>): ListedProcess[] {
+function descendants(root: number | undefined, sessions: Set<number>): ListedProcess[] {
   const all = readProcesses();
-  const members = new Set([root]);
+  const members = new Set(root === undefined ? [] : [root]);
   for (let before = -1; before !== members.size;) {
     before = members.size;
     for (const one of all) {
@@ -51,6 +50,11 @@ function descendants(root: number, sessions: Set<number>): ListedProcess[] {
     }
   }
   return all.filter((one) => members.has(one.pid) && one.pid !== root && !one.isZombie);
+}
+
+function isRunning(process: ProcessIdentity): boolean {
+  const found = readProcess(process.pid);
+  return found !== undefined && found.startTicks === process.startTicks && !found.isZombie;
 }
 
 function readProcesses(): ListedProcess[] {
