@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { globSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 
+// The composition root's own parts build everything, so they may import everything.
+const unrestricted = ['daemon'];
 const everywhere = ['lib', 'telemetry'];
 const layers: Record<string, readonly string[]> = {
   lib: [],
@@ -32,7 +34,7 @@ let edges = 0;
 
 for (const file of globSync('src/**/*.ts')) {
   const folder = file.split('/').length > 2 ? (file.split('/')[1] ?? '') : '';
-  if (folder === '') continue;
+  if (folder === '' || unrestricted.includes(folder)) continue;
   const allowed = layers[folder];
   if (allowed === undefined) {
     breaches.push(`${file}: src/${folder} has no row in the layer table`);

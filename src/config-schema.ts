@@ -10,10 +10,6 @@ const seconds = z.number().positive();
 
 const handlerSchema = z.strictObject({
   path: z.string().min(1).describe('The runtime’s program: a name looked up on PATH, or an absolute path.'),
-  args: z
-    .array(z.string())
-    .default([])
-    .describe('Further arguments for each call of the program, before its command.'),
 });
 
 export const configSchema = z.strictObject({
@@ -120,7 +116,7 @@ export const configSchema = z.strictObject({
           z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/, 'must be a DNS label'),
           handlerSchema,
         )
-        .default({ crun: { path: 'crun', args: [] }, runc: { path: 'runc', args: [] } })
+        .default({ crun: { path: 'crun' }, runc: { path: 'runc' } })
         .describe('OCI runtimes by handler name (RuntimeClass).'),
     })
     .prefault({}),

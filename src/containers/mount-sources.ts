@@ -1,6 +1,6 @@
 /** Finding what a container's mounts bind: host paths, followed to their end, and images, mounted read-only. */
 import { closeSync, constants, mkdirSync, openSync, readlinkSync } from 'node:fs';
-import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
+import { EngineError, messageOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { openInRoot } from '../linux/at.ts';
 import { readMounts, type MountInfo } from '../linux/mountinfo.ts';
@@ -8,8 +8,8 @@ import type { ContainerConfig, MountRequest } from './container-config.ts';
 import type { SpecMount } from './spec/spec-input.ts';
 
 export interface MountSourceDeps {
-  /** Follows a path that a user gave; it may lie on a file system that never answers, so there is a deadline inside. */
-  readonly realPath: (path: string, signal: AbortSignal) => Promise<string>;
+  /** Follows a path that a user gave; undefined if it does not exist. It may lie on a file system that never answers, so there is a deadline inside. */
+  readonly realPath: (path: string) => Promise<string | undefined>;
   readonly images: {
     /** Mounts the image's layers read-only. @throws EngineError not-found */
     mountReadOnly(reference: string, target: string): Promise<void>;
@@ -30,7 +30,8 @@ export async function resolveMountSources(
   const table = config.mounts.length === 0 ? [] : readMounts();
   const resolved: SpecMount[] = [];
   for (const [index, request] of config.mounts.entries()) {
-    if (request.image === undefined) resolved.push(await hostSource(deps, request, table, signal));
+    signal.throwIfAborted();
+    if (request.image === undefined) resolved.push(await hostSource(deps, request, table));
     else resolved.push({ request, source: await imageSource(deps, request, `${directory}/images/${index}`) });
   }
   return resolved;
@@ -40,20 +41,14 @@ async function hostSource(
   deps: MountSourceDeps,
   request: MountRequest,
   table: readonly MountInfo[],
-  signal: AbortSignal,
 ): Promise<SpecMount> {
   const hostPath = request.hostPath ?? '';
-  try {
-    const source = await deps.realPath(hostPath, signal);
-    return { request, source, sourcePropagation: propagationOf(source, table) };
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw error;
-    throw new EngineError(
-      'failed-precondition',
-      `mount of ${quote(request.containerPath)}: host path ${quote(hostPath)} does not exist`,
-      { cause: error },
-    );
-  }
+  const source = await deps.realPath(hostPath);
+  if (source !== undefined) return { request, source, sourcePropagation: propagationOf(source, table) };
+  throw new EngineError(
+    'failed-precondition',
+    `mount of ${quote(request.containerPath)}: host path ${quote(hostPath)} does not exist`,
+  );
 }
 
 /** The mount that a path lies on is the last of the deepest ones above it. */

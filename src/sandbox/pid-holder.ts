@@ -12,8 +12,8 @@ import { sandboxPaths, type Sandbox, type SandboxNamespaces } from './sandbox.ts
 
 export interface HolderOptions {
   readonly stateDirectory: string;
-  /** Absolute path of catatonit. */
-  readonly program: string;
+  /** Absolute path of catatonit. @throws EngineError failed-precondition if it is not installed */
+  readonly program: () => string;
   readonly monitorDeps: (handler: string) => MonitorDeps;
   readonly cgroupsPathFor: (sandbox: Sandbox) => string;
 }
@@ -40,7 +40,7 @@ async function startHolder(
   const deps = options.monitorDeps(sandbox.runtimeHandler);
   const bundle = bundleOf(options, sandbox);
   mkdirSync(`${bundle}/rootfs`, { recursive: true, mode: 0o755 });
-  const spec = holderSpec(options.program, namespaces, options.cgroupsPathFor(sandbox));
+  const spec = holderSpec(options.program(), namespaces, options.cgroupsPathFor(sandbox));
   writeFileSync(`${bundle}/config.json`, JSON.stringify(spec), { mode: 0o600 });
   const { process } = await createContainer(deps, {
     id: sandbox.id,

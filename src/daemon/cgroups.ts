@@ -1,0 +1,70 @@
+/** The cgroups of pods and containers, as the engine asks for them, on this host's layout and driver. */
+import { createCgroup, addProcess, removeCgroup } from '../cgroups/tree.ts';
+import { cgroupOfProcess, type CgroupDriver, type HostCgroups } from '../cgroups/host.ts';
+import { killCgroup } from '../cgroups/kill.ts';
+import { readOomKills } from '../cgroups/oom.ts';
+import { containerCgroup, parentPath, podCgroupParent } from '../cgroups/paths.ts';
+import type { ContainerDeps } from '../containers/deps.ts';
+import { errnoOf } from '../lib/errors.ts';
+import { runCommand } from '../linux/command.ts';
+import type { SandboxDeps } from '../sandbox/deps.ts';
+
+const killTimeoutMs = 10_000;
+const removeTimeoutMs = 10_000;
+
+export interface EngineCgroups {
+  readonly forSandboxes: SandboxDeps['cgroups'];
+  readonly forContainers: ContainerDeps['cgroups'];
+  /** Puts a monitor into the leaf of its own that all monitors share, outside of every pod. */
+  readonly placeMonitor: (pid: number) => void;
+  /** The directory-independent path of a container's cgroup, for its stats. */
+  readonly pathOf: (cgroupsPath: string) => string;
+}
+
+export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): EngineCgroups {
+  const pathOf = (cgroupsPath: string): string => {
+    const [slice = '', , id = ''] = cgroupsPath.split(':');
+    return driver === 'systemd' ? containerCgroup(driver, slice, id).path : cgroupsPath;
+  };
+  const destroy = async (path: string): Promise<void> => {
+    await killCgroup(host, path, { timeoutMs: killTimeoutMs });
+    await removeCgroup(host, path, { timeoutMs: removeTimeoutMs });
+  };
+  return {
+    forSandboxes: {
+      forPod: (id, requested) => podCgroupParent(driver, requested, id),
+      makeOwn(parent) {
+        // systemd makes a slice with the first scope in it.
+        if (driver === 'cgroupfs') createCgroup(host, parentPath(driver, parent));
+      },
+      async removeOwn(parent) {
+        if (driver === 'systemd') await runCommand(['systemctl', 'stop', parent]);
+        await destroy(parentPath(driver, parent));
+      },
+    },
+    forContainers: {
+      pathFor: (sandbox, id) => containerCgroup(driver, sandbox.cgroup.parent, id).cgroupsPath,
+      wasOomKilled: (cgroupsPath) => (readOomKills(host, pathOf(cgroupsPath)) ?? 0) > 0,
+      destroy: async (cgroupsPath) => await destroy(pathOf(cgroupsPath)),
+    },
+    placeMonitor: monitorPlacer(host, driver),
+    pathOf,
+  };
+}
+
+/** Under systemd the leaf is below our own unit, which is delegated to us: it ends with none of our restarts. */
+function monitorPlacer(host: HostCgroups, driver: CgroupDriver): (pid: number) => void {
+  const own = driver === 'systemd' ? (cgroupOfProcess(host, 'self') ?? '/system.slice') : '/gantry';
+  const leaf = `${own}/monitors`;
+  createCgroup(host, leaf);
+  return (pid) => {
+    try {
+      addProcess(host, leaf, pid);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      // Someone swept an empty cgroup of ours: made again, once.
+      createCgroup(host, leaf);
+      addProcess(host, leaf, pid);
+    }
+  };
+}

@@ -1,0 +1,175 @@
+/** The operations on pods and containers, joined to the drivers that this host has. */
+import type { HostCgroups } from '../cgroups/host.ts';
+import type { Config } from '../config-schema.ts';
+import type { Container, ContainerStore } from '../containers/container.ts';
+import type { ContainerDeps } from '../containers/deps.ts';
+import type { ExecDeps } from '../containers/exec.ts';
+import { ContainerExits, type ExitSource } from '../containers/exits.ts';
+import { resolveMountSources } from '../containers/mount-sources.ts';
+import { createSpecBuilder } from '../containers/prepare-spec.ts';
+import { removeAllContainers } from '../containers/remove.ts';
+import { createRuntimes, monitorDeps, type RuntimesOptions } from '../containers/runtimes.ts';
+import type { HostFacts } from '../containers/spec/host-facts.ts';
+import { stopAllContainers } from '../containers/stop.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { ContainerId } from '../lib/ids.ts';
+import type { RecordDatabase } from '../lib/records.ts';
+import { bootId } from '../linux/boot-id.ts';
+import type { NamespaceThread } from '../linux/namespace-thread.ts';
+import type { PathWorkers } from '../linux/path-worker.ts';
+import type { Poller } from '../linux/poll.ts';
+import { findProgram } from '../linux/program.ts';
+import { unmountTree } from '../linux/unmount-tree.ts';
+import type { Networks } from '../networks/networks.ts';
+import { ExitWatcher } from '../oci/exits.ts';
+import type { SandboxDeps } from '../sandbox/deps.ts';
+import { createPidHolder } from '../sandbox/pid-holder.ts';
+import type { SandboxStore } from '../sandbox/sandbox.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { EngineCgroups } from './cgroups.ts';
+import type { Directories } from './directories.ts';
+import type { EngineImages } from './images.ts';
+import { handlerFor, type RuntimeSet } from './runtimes.ts';
+
+/** What the engine is made of. */
+export interface EngineParts {
+  readonly config: Config;
+  readonly log: Log;
+  readonly directories: Directories;
+  readonly stores: {
+    readonly database: RecordDatabase;
+    readonly sandboxes: SandboxStore;
+    readonly containers: ContainerStore;
+  };
+  readonly poller: Poller;
+  readonly thread: NamespaceThread;
+  readonly paths: PathWorkers;
+  readonly host: HostCgroups;
+  readonly cgroups: EngineCgroups;
+  readonly runtimes: RuntimeSet;
+  readonly facts: HostFacts;
+  readonly networks: Networks;
+  readonly images: EngineImages;
+}
+
+export interface Engine {
+  readonly parts: EngineParts;
+  readonly sandboxes: SandboxDeps;
+  readonly containers: ContainerDeps;
+  readonly exec: ExecDeps;
+  /** Hears of ends once recovery has taken every container up. */
+  readonly exits: ExitWatcher;
+}
+
+/** What every process of a container may open unless its own limits say otherwise: systemd's default for services. */
+const pathTimeoutMs = 10_000;
+const openFiles = { soft: 1024, hard: 524_288 };
+
+export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): Engine {
+  const { directories, stores, log } = parts;
+  const onError = (error: unknown): void => log.error({ error: messageOf(error) }, 'watching containers');
+  const exits = stack.use(new ExitWatcher({ poller: parts.poller, onError }, directories.exits));
+  const runtimes = runtimesOptions(parts);
+  const exec: ExecDeps = {
+    store: stores.containers,
+    stateDirectory: directories.state,
+    monitorDeps: (handler) => monitorDeps(runtimes, handler),
+  };
+  const containerExits = stack.use(new ContainerExits(exitSource(exits), () => containers, log));
+  const containers = containerDeps(parts, runtimes, containerExits);
+  const sandboxes = sandboxDeps(parts, exec, containers);
+  return { parts, sandboxes, containers, exec, exits };
+}
+
+function runtimesOptions({
+  directories,
+  runtimes,
+  poller,
+  facts,
+  cgroups,
+  config,
+}: EngineParts): RuntimesOptions {
+  return {
+    handlers: runtimes.handlers,
+    poller,
+    host: facts,
+    stateDirectory: directories.state,
+    conmon: {
+      path: findProgram(config.runtime.conmon),
+      exitDirectory: directories.exits,
+      socketDirectory: directories.sockets,
+      place: cgroups.placeMonitor,
+    },
+  };
+}
+
+function exitSource(watcher: ExitWatcher): ExitSource {
+  return {
+    watch: (id, processes) => watcher.track(id, processes),
+    forget: (id) => watcher.forget(id),
+    subscribe: (listener) =>
+      watcher.exits.subscribe(({ id, exitCode, finishedAtMs, lostReason }) =>
+        listener({ id: id as ContainerId, exitCode, finishedAtMs, doubt: lostReason }),
+      ),
+  };
+}
+
+function containerDeps(parts: EngineParts, runtimes: RuntimesOptions, exits: ContainerExits): ContainerDeps {
+  const { directories, stores, images, cgroups, facts, paths } = parts;
+  return {
+    store: stores.containers,
+    sandboxes: stores.sandboxes,
+    stateDirectory: directories.state,
+    bootId: bootId(),
+    images: images.forContainers,
+    mounts: {
+      resolve: async (config, directory, signal) =>
+        await resolveMountSources(
+          {
+            realPath: async (path) => await paths.call('realpath', { path }, pathTimeoutMs),
+            images: images.forContainers,
+          },
+          config,
+          directory,
+          signal,
+        ),
+      release: async (directory) => unmountTree(`${directory}/images`),
+    },
+    spec: createSpecBuilder({
+      containers: stores.containers,
+      stateDirectory: directories.state,
+      host: facts,
+      defaults: { openFiles, passedOnAnnotations: [] },
+    }),
+    cgroups: cgroups.forContainers,
+    runtime: createRuntimes(runtimes),
+    exits,
+  };
+}
+
+function sandboxDeps(parts: EngineParts, exec: ExecDeps, containers: ContainerDeps): SandboxDeps {
+  const { directories, stores, networks, cgroups, thread, runtimes, config } = parts;
+  return {
+    store: stores.sandboxes,
+    stateDirectory: directories.state,
+    bootId: bootId(),
+    namespaces: { pin: async (request) => await thread.pin(request) },
+    networks: {
+      attach: async (request, signal) => await networks.attach(request, signal),
+      detach: async (id) => await networks.detach(id),
+    },
+    cgroups: cgroups.forSandboxes,
+    holder: createPidHolder({
+      stateDirectory: directories.state,
+      program: () => findProgram(config.runtime.catatonit),
+      monitorDeps: exec.monitorDeps,
+      cgroupsPathFor: (sandbox) =>
+        cgroups.forContainers.pathFor(sandbox, sandbox.id as string as Container['id']),
+    }),
+    runtimes: { handlerFor: (requested) => handlerFor(runtimes, requested) },
+    containers: {
+      stopAll: async (id) => await stopAllContainers(containers, id),
+      removeAll: async (id) => await removeAllContainers(containers, id),
+    },
+  };
+}

@@ -1,0 +1,87 @@
+/** What clients connect to: the CRI's socket, the streaming server, the metrics. */
+import type { CgroupDriver } from '../cgroups/host.ts';
+import type { Config } from '../config-schema.ts';
+import { containerHandlers } from '../cri/containers.ts';
+import { eventHandlers } from '../cri/events.ts';
+import { imageHandlers } from '../cri/images.ts';
+import { runtimeHandlers } from '../cri/runtime.ts';
+import { sandboxHandlers } from '../cri/sandboxes.ts';
+import { serveCri } from '../cri/server.ts';
+import { statsHandlers } from '../cri/stats.ts';
+import { streamHandlers } from '../cri/streams.ts';
+import { connectInNetns } from '../linux/connect-in-netns.ts';
+import { serveStreams } from '../streaming/server.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { RequestMetrics } from '../telemetry/request-metrics.ts';
+import type { Engine } from './engine.ts';
+import { serveMetrics } from './metrics-server.ts';
+
+export interface FacesOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly log: Log;
+  readonly metrics: RequestMetrics;
+  readonly engine: Engine;
+  readonly driver: CgroupDriver;
+}
+
+const connectTimeoutMs = 10_000;
+
+/** Opens them and puts them on `stack`: the first to close when the daemon stops. */
+export async function startFaces(options: FacesOptions, stack: AsyncDisposableStack): Promise<void> {
+  const { config, log, metrics, engine } = options;
+  const { parts } = engine;
+  const streaming = stack.use(
+    await serveStreams(
+      {
+        address: config.streaming.address,
+        port: config.streaming.port,
+        tokenTtlMs: config.streaming.token_ttl_seconds * 1000,
+        idleTimeoutMs: config.streaming.idle_timeout_seconds * 1000,
+      },
+      log,
+    ),
+  );
+  const connectInPod = async (netnsPath: string | undefined, port: number) =>
+    await connectInNetns({
+      thread: parts.thread,
+      poller: parts.poller,
+      netnsPath: netnsPath ?? '/proc/self/ns/net',
+      port,
+      timeoutMs: connectTimeoutMs,
+    });
+  const server = await serveCri({
+    socket: config.cri.socket,
+    log,
+    metrics,
+    runtime: {
+      ...runtimeHandlers({ facts: engineFacts(options), networks: parts.networks }),
+      ...sandboxHandlers({ sandboxes: engine.sandboxes, containers: parts.stores.containers }),
+      ...containerHandlers(engine.containers),
+      ...streamHandlers({
+        containers: engine.containers,
+        exec: engine.exec,
+        sandboxes: parts.stores.sandboxes,
+        streaming,
+        connectInPod,
+      }),
+      ...eventHandlers({ sandboxes: parts.stores.sandboxes, containers: parts.stores.containers }),
+      ...statsHandlers(parts.stats),
+    },
+    images: imageHandlers({ images: parts.images.images, containerFs: parts.images.containerFs }),
+  });
+  stack.use(server);
+  if (config.metrics.address !== '') stack.use(await serveMetrics(config.metrics.address, metrics));
+}
+
+function engineFacts({ config, version, driver, engine }: FacesOptions) {
+  const { runtimes } = engine.parts;
+  return {
+    version,
+    cgroupDriver: driver,
+    defaultHandler: runtimes.defaultHandler,
+    handlers: runtimes.facts,
+    config,
+    ...(runtimes.brokenReason === undefined ? {} : { brokenReason: runtimes.brokenReason }),
+  };
+}

@@ -1,0 +1,37 @@
+/** The pods' networks, on the kernel of this host. */
+import { writeFileSync } from 'node:fs';
+import type { Config } from '../config-schema.ts';
+import { createInProcessPlugins } from '../cni/plugins/in-process-plugins.ts';
+import type { NamespaceThread } from '../linux/namespace-thread.ts';
+import { RouteSocket } from '../linux/netlink/socket.ts';
+import { openNetworks, type Networks } from '../networks/networks.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** Everything it opens is put on `stack`. */
+export async function startNetworks(
+  config: Config['cni'],
+  thread: NamespaceThread,
+  stack: AsyncDisposableStack,
+  log: Log,
+): Promise<Networks> {
+  const route = stack.use(RouteSocket.open());
+  const networks = await openNetworks({
+    plugins: createInProcessPlugins(),
+    pluginDeps: {
+      route,
+      openNetlink: async (netnsPath) => await thread.openNetlink(netnsPath),
+      writeSysctl: async (netnsPath, name, value) => {
+        if (netnsPath === undefined) writeFileSync(`/proc/sys/${name}`, value);
+        else await thread.writeSysctl(netnsPath, name, value);
+      },
+      dataDir: `${config.cache_dir}/networks`,
+    },
+    confDir: config.conf_dir,
+    binDirs: config.bin_dirs,
+    cacheDir: config.cache_dir,
+    ...(config.conf_template === '' ? {} : { templatePath: config.conf_template }),
+    defaultSubnets: config.default_subnet,
+    log,
+  });
+  return stack.use(networks);
+}
