@@ -129,6 +129,17 @@ test('a plugin that refuses its configuration in ADD and in DEL does not keep th
   assert.deepEqual(cacheFiles(scripts), []);
 });
 
+test('a list with a plugin that is missing keeps no address either', async () => {
+  using scripts = new PluginScripts('first');
+  const deps = await scripts.deps();
+  await assert.rejects(add(deps, 'pod1'), {
+    kind: 'failed-precondition',
+    message: /CNI plugin second is not in/,
+  });
+  assert.deepEqual(scripts.calls(), ['ADD first pod1', 'DEL first pod1']);
+  assert.deepEqual(cacheFiles(scripts), []);
+});
+
 test('an attachment that cannot be recorded is undone', async () => {
   using scripts = new PluginScripts('first', 'second');
   const deps = await scripts.deps();

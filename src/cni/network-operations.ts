@@ -166,10 +166,13 @@ async function delInReverse(
   }
 }
 
-/** The plugin itself said no, in its own words: it did not die, hang or get killed. */
+/** The plugin said no in its own words, or is not there: it did not die, hang or get killed in the middle. */
 function isRefusal(error: unknown): error is PluginError {
+  if (!(error instanceof PluginError)) return false;
   return (
-    error instanceof PluginError && (error.pluginCode !== undefined || error.kind === 'invalid-argument')
+    error.pluginCode !== undefined ||
+    error.kind === 'invalid-argument' ||
+    error.kind === 'failed-precondition'
   );
 }
 
@@ -180,9 +183,8 @@ export async function bindRecorded(
   current: NetworkList | undefined,
 ): Promise<BoundList> {
   const list = recordedList(attachment, current);
-  // A record of a plugin that this daemon does not have built in is undone by the program: same links, same leases.
-  const isBuiltIn = list.plugins.every(({ type }) => deps.inProcess.some((plugin) => plugin.type === type));
-  const implementation = attachment.implementation === 'in-process' && isBuiltIn ? 'in-process' : 'exec';
+  // Programs cannot undo what was done here: they miss the firewall rules that they would have made, and fail.
+  const implementation = attachment.implementation ?? 'exec';
   const version = attachment.cniVersion ?? (await bindList(deps, list)).version;
   return { list, version, implementation };
 }

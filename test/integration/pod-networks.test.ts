@@ -1,6 +1,7 @@
 /**
- * The networks with the plugins' real programs (Debian's containernetworking-plugins), in a network and mount namespace
- * that stand for a host and end with the test. iproute2 and the lease files are the witnesses. Needs root.
+ * The pods' networks with the plugins' real programs (Debian's containernetworking-plugins) and with those of this
+ * process, in a network and mount namespace that stand for a host and end with the test. iproute2, nft and the lease
+ * files are the witnesses. Needs root.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -17,7 +18,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { pino } from 'pino';
-import type { PluginDeps } from '../../src/cni/plugin-types.ts';
+import { createInProcessPlugins } from '../../src/cni/plugins/in-process-plugins.ts';
+import { NamespaceThread } from '../../src/linux/namespace-thread.ts';
 import { RouteSocket } from '../../src/linux/netlink/socket.ts';
 import { openNetworks, type Networks, type NetworksOptions } from '../../src/networks/networks.ts';
 
@@ -46,18 +48,22 @@ function makePod(digit: string) {
   };
 }
 
+type How = 'programs' | 'this process';
+
 interface Host {
   readonly confDir: string;
   readonly cacheDir: string;
   leases(network: string): string[];
-  open(more?: Partial<NetworksOptions>): Promise<Networks>;
+  open(how: How, more?: Partial<NetworksOptions>): Promise<Networks>;
 }
 
-function makeHost(t: TestContext): Host {
+async function makeHost(t: TestContext): Promise<Host> {
   const root = mkdtempSync(join(tmpdir(), 'gantry-cni-host-'));
   const route = RouteSocket.open();
-  t.after(() => {
+  const thread = await NamespaceThread.start();
+  t.after(async () => {
     route[Symbol.dispose]();
+    await thread[Symbol.asyncDispose]();
     rmSync(root, { recursive: true });
     for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : [])
       run('ip', 'netns', 'del', name);
@@ -74,13 +80,21 @@ function makeHost(t: TestContext): Host {
       const directory = join(cacheDir, 'networks', network);
       return existsSync(directory) ? readdirSync(directory).filter((name) => /^[\d.]+$/.test(name)) : [];
     },
-    open: async (more = {}) => {
-      const pluginDeps = { route } as PluginDeps;
+    open: async (how, more = {}) => {
       const networks = await openNetworks({
-        plugins: [],
-        pluginDeps,
+        plugins: how === 'programs' ? [] : createInProcessPlugins(),
+        pluginDeps: {
+          route,
+          openNetlink: async (netnsPath) => await thread.openNetlink(netnsPath),
+          writeSysctl: async (netnsPath, name, value) => {
+            if (netnsPath === undefined) writeFileSync(join('/proc/sys', name), value);
+            else await thread.writeSysctl(netnsPath, name, value);
+          },
+          dataDir: join(cacheDir, 'networks'),
+          runDir: join(root, 'run'),
+        },
         confDir,
-        binDirs: [binDir],
+        binDirs: how === 'programs' ? [binDir] : [],
         cacheDir,
         log: pino({ enabled: false }),
         ...more,
@@ -123,11 +137,11 @@ test('the programs on a host of their own', { skip: isInside || skip }, () => {
   assert.match(child.stdout, /# pass [1-9]/);
 });
 
-if (isInside) {
-  test('two pods get addresses, reach each other and the host, and give everything back', async (t) => {
-    const host = makeHost(t);
+for (const how of isInside ? (['programs', 'this process'] as const) : []) {
+  test(`two pods get addresses, reach each other and the host, and give everything back (${how})`, async (t) => {
+    const host = await makeHost(t);
     configure(host);
-    const networks = await host.open();
+    const networks = await host.open(how);
     assert.deepEqual(await networks.status(), { ready: true, reason: '', message: '' });
     const [a, b] = [makePod('a'), makePod('b')];
     const portMappings = [{ protocol: 'tcp', containerPort: 80, hostPort: 18080 }] as const;
@@ -144,10 +158,10 @@ if (isInside) {
     assert.match(run('iptables-save', '-t', 'nat') + run('nft', 'list', 'ruleset'), /18080/);
     await networks.check(b.sandboxId);
     run('ip', '-n', 'pod-b', 'addr', 'flush', 'dev', 'eth0');
-    await assert.rejects(networks.check(b.sandboxId), /CNI plugin bridge, CHECK/);
+    await assert.rejects(networks.check(b.sandboxId), /plugin bridge, CHECK/);
 
     // A later daemon, and a pod whose namespace is already gone.
-    const later = await host.open();
+    const later = await host.open(how);
     run('ip', 'netns', 'del', 'pod-b');
     await Promise.all([later.detach(a.sandboxId), later.detach(b.sandboxId)]);
     assert.deepEqual(host.leases('test'), []);
@@ -156,27 +170,27 @@ if (isInside) {
     assert.doesNotMatch(run('iptables-save', '-t', 'nat') + run('nft', 'list', 'ruleset'), /18080/);
   });
 
-  test('containernetworking/plugins#252, kubernetes#108121: after a reboot every address is given back', async (t) => {
-    const host = makeHost(t);
+  test(`containernetworking/plugins#252, kubernetes#108121: after a reboot every address is given back (${how})`, async (t) => {
+    const host = await makeHost(t);
     configure(host);
-    const before = await host.open();
+    const before = await host.open(how);
     const pods = ['a', 'b', 'c'].map(makePod);
     for (const pod of pods) await before.attach(pod);
     writeFileSync(join(host.cacheDir, 'networks', 'test', '10.77.0.99'), `${'f'.repeat(64)}\r\neth0`);
     assert.equal(host.leases('test').length, 4);
     for (const digit of ['a', 'b', 'c']) run('ip', 'netns', 'del', `pod-${digit}`);
-    const after = await host.open();
+    const after = await host.open(how);
     await after.collectGarbage([]);
     assert.deepEqual(host.leases('test'), []);
     assert.deepEqual(readdirSync(join(host.cacheDir, 'results')), []);
   });
 
-  test('the built-in network runs a first pod with no configuration, in a subnet that is free', async (t) => {
-    const host = makeHost(t);
+  test(`the built-in network runs a first pod with no configuration, in a subnet that is free (${how})`, async (t) => {
+    const host = await makeHost(t);
     run('ip', 'link', 'add', 'lan0', 'type', 'bridge');
     run('ip', 'addr', 'add', '10.88.3.1/24', 'dev', 'lan0');
     run('ip', 'link', 'set', 'lan0', 'up');
-    const networks = await host.open();
+    const networks = await host.open(how);
     const { ips } = await networks.attach(makePod('a'));
     assert.deepEqual(ips, ['10.89.0.2']);
     run('ip', 'netns', 'exec', 'pod-a', 'busybox', 'ping', '-c1', '-W2', '10.88.3.1');
@@ -185,30 +199,59 @@ if (isInside) {
     assert.deepEqual((await networks.attach(makePod('b'))).ips, ['10.244.7.2']);
     run('ip', 'netns', 'exec', 'pod-a', 'busybox', 'ping', '-c1', '-W2', '10.244.7.2');
 
-    const later = await host.open();
+    const later = await host.open(how);
     await later.collectGarbage(['b'.repeat(64)]);
     assert.deepEqual([host.leases('gantry0'), host.leases('gantry1')], [[], ['10.244.7.2']]);
     const bridges = linkNames().filter((name) => name.startsWith('gantry'));
     assert.deepEqual(bridges, ['gantry1']);
     await later.detach('b'.repeat(64));
-    await (await host.open()).collectGarbage([]);
+    await (await host.open(how)).collectGarbage([]);
     assert.deepEqual(host.leases('gantry1'), []);
   });
 
-  test('an ADD that fails half-way leaves no lease, link or record', async (t) => {
-    const host = makeHost(t);
+  test(`an ADD that fails half-way leaves no lease, link or record (${how})`, async (t) => {
+    const host = await makeHost(t);
     configure(host, {
       runtimeConfig: { portMappings: [{ hostPort: 70_000, containerPort: 80, protocol: 'tcp' }] },
     });
-    const networks = await host.open();
+    const networks = await host.open(how);
     const pod = makePod('a');
     const failure = networks.attach(pod);
-    await assert.rejects(failure, { message: /CNI plugin portmap, ADD/ });
+    await assert.rejects(failure, { message: /plugin portmap, ADD/ });
     assert.deepEqual(host.leases('test'), []);
     assert.deepEqual(readdirSync(join(host.cacheDir, 'results')), []);
     assert.doesNotMatch(run('ip', '-n', 'pod-a', '-br', 'link'), /eth0/);
     configure(host);
-    assert.equal((await (await host.open()).attach(pod)).ips.length, 1);
-    await (await host.open()).detach(pod.sandboxId);
+    assert.equal((await (await host.open(how)).attach(pod)).ips.length, 1);
+    await (await host.open(how)).detach(pod.sandboxId);
+  });
+}
+
+if (isInside) {
+  test('a node may switch between programs and this process: each attachment is undone by who made it', async (t) => {
+    const host = await makeHost(t);
+    configure(host);
+    const portMappings = [{ protocol: 'tcp', containerPort: 80, hostPort: 18080 }] as const;
+    const [a, b] = [makePod('a'), makePod('b')];
+    const programs = await host.open('programs');
+    await programs.attach({ ...a, portMappings });
+    const fast = await host.open('this process', { binDirs: [binDir] });
+    await fast.attach({ ...b, portMappings: [{ ...portMappings[0], hostPort: 18081 }] });
+    run(
+      'ip',
+      'netns',
+      'exec',
+      'pod-b',
+      'busybox',
+      'ping',
+      '-c1',
+      '-W2',
+      fast.attachmentOf(a.sandboxId)?.ips[0] ?? '',
+    );
+    await fast.detach(a.sandboxId);
+    assert.doesNotMatch(run('nft', 'list', 'ruleset'), /18080/);
+    await fast.detach(b.sandboxId);
+    assert.deepEqual(host.leases('test'), []);
+    assert.deepEqual(linkNames(), ['lo', 'cni77']);
   });
 }
