@@ -158,8 +158,8 @@ export async function bootMachine(machine: Machine, limits: Limits): Promise<Out
     process.stdin.pause();
   });
 
-  // A group of its own: Ctrl-C is for us to act on.
-  const qemu = spawn('qemu-system-x86_64', qemuArguments(machine), {
+  // A group of its own, because Ctrl-C is for us to act on; it dies with us even where we cannot act.
+  const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...qemuArguments(machine)], {
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
   });

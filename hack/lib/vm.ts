@@ -3,9 +3,18 @@
  * again when a boot dies early; qemu.ts runs one machine.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bootMachine, type Machine, type Outcome } from './qemu.ts';
 
@@ -165,7 +174,11 @@ async function run(kernel: string, work: string): Promise<number> {
 }
 
 if (options.kernel === undefined || positionals.length > 0) throw new Error('vm.ts is started by hack/vm');
-const work = mkdtempSync(join(tmpdir(), 'gantry-vm-'));
+// What a run left that was killed with SIGKILL: the name tells whose it was.
+for (const path of globSync(join(tmpdir(), 'gantry-vm-[0-9]*-*'))) {
+  if (!existsSync(`/proc/${basename(path).split('-')[2]}`)) rmSync(path, { recursive: true, force: true });
+}
+const work = mkdtempSync(join(tmpdir(), `gantry-vm-${process.pid}-`));
 try {
   process.exitCode = await run(options.kernel, work);
 } finally {
