@@ -1,0 +1,152 @@
+/** What containers and pods use. Read when asked for, from the cgroups' files: nothing is sampled in between. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { HostCgroups } from '../cgroups/host.ts';
+import { type CgroupStats, readStats } from '../cgroups/stats.ts';
+import { isAlive, type Container, type ContainerStore } from '../containers/container.ts';
+import { type ContainerFilter, listContainers } from '../containers/list.ts';
+import type { ContainerId } from '../lib/ids.ts';
+import { listSandboxes, type SandboxFilter } from '../sandbox/list.ts';
+import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
+import type { CpuRates } from './cpu-rates.ts';
+import { type InterfaceCounters, parseNetworkCounters } from './network-counters.ts';
+
+/** What a container's writable layer takes on disk. */
+export interface LayerUsage {
+  /** A directory on the file system that holds it. */
+  readonly mountpoint: string;
+  readonly usedBytes: number;
+  readonly usedInodes: number;
+  readonly timestampMs: number;
+}
+
+export interface UsageDeps {
+  readonly host: HostCgroups;
+  readonly containers: ContainerStore;
+  readonly sandboxes: SandboxStore;
+  readonly rates: CpuRates;
+  /** The path of a container's cgroup in the hierarchy. */
+  readonly containerCgroup: (container: Container) => string;
+  /** The path of a pod's cgroup in the hierarchy. */
+  readonly podCgroup: (sandbox: Sandbox) => string;
+  /** undefined when the container has none (any more). Must be cheap: it is asked for every container of a list. */
+  readonly writableLayer: (id: ContainerId) => Promise<LayerUsage | undefined>;
+  /** A file as it is seen from inside a network namespace. */
+  readonly readFileInNetns: (netnsPath: string, path: string) => Promise<Uint8Array>;
+}
+
+/** Of a cgroup; groups of numbers that the host does not count, or of a container that has ended, are absent. */
+interface Usage {
+  /** Wall clock, nanoseconds since the epoch. */
+  readonly readAtNs: bigint;
+  readonly cgroup: CgroupStats;
+  /** Billionths of a core; absent at the first reading. */
+  readonly usageNanoCores?: number;
+}
+
+export interface ContainerUsage extends Usage {
+  readonly container: Container;
+  readonly writableLayer?: LayerUsage;
+}
+
+export interface PodUsage extends Usage {
+  readonly sandbox: Sandbox;
+  /** The containers that have a process. */
+  readonly containers: readonly ContainerUsage[];
+  /** Empty for a pod in the node's network and for one that has been stopped. The pod's own interface is `eth0`. */
+  readonly interfaces: readonly InterfaceCounters[];
+}
+
+// A node has hundreds of containers, each a dozen small reads: other requests get their turn in between.
+const readsPerTurn = 8;
+
+/** No error for a container without a process: its usage is its writable layer. */
+export async function containerUsage(deps: UsageDeps, container: Container): Promise<ContainerUsage> {
+  const usage = read(deps, container.id, deps.containerCgroup(container));
+  const writableLayer = await deps.writableLayer(container.id);
+  return { ...usage, container, ...(writableLayer === undefined ? {} : { writableLayer }) };
+}
+
+/** The usage of the containers that match and have a process, oldest first. @throws the signal's reason */
+export async function listContainerUsage(
+  deps: UsageDeps,
+  filter: ContainerFilter,
+  signal?: AbortSignal,
+): Promise<ContainerUsage[]> {
+  return await usageOfAll(deps, listContainers(deps.containers, filter), signal);
+}
+
+/** No error for a pod that has been stopped. */
+export async function podUsage(deps: UsageDeps, sandbox: Sandbox, signal?: AbortSignal): Promise<PodUsage> {
+  const usage = read(deps, sandbox.id, deps.podCgroup(sandbox));
+  const [containers, interfaces] = await Promise.all([
+    usageOfAll(deps, listContainers(deps.containers, { sandboxId: sandbox.id, labels: {} }), signal),
+    readInterfaces(deps, sandbox),
+  ]);
+  return { ...usage, sandbox, containers, interfaces };
+}
+
+/** The usage of the pods that match and are ready, oldest first. @throws the signal's reason */
+export async function listPodUsage(
+  deps: UsageDeps,
+  filter: SandboxFilter,
+  signal?: AbortSignal,
+): Promise<PodUsage[]> {
+  const found: PodUsage[] = [];
+  for (const sandbox of listSandboxes(deps.sandboxes, filter)) {
+    signal?.throwIfAborted();
+    if (sandbox.state.name === 'ready') found.push(await podUsage(deps, sandbox, signal));
+  }
+  return found;
+}
+
+/** Forgets the last readings of what is deleted: call it once. Dispose of the result to stop. */
+export function followDeletions(deps: Pick<UsageDeps, 'containers' | 'sandboxes' | 'rates'>): Disposable {
+  const stack = new DisposableStack();
+  stack.use(
+    deps.containers.events.subscribe(({ kind, container }) => {
+      if (kind === 'deleted') deps.rates.forget(container.id);
+    }),
+  );
+  stack.use(
+    deps.sandboxes.events.subscribe(({ kind, sandbox }) => {
+      if (kind === 'deleted') deps.rates.forget(sandbox.id);
+    }),
+  );
+  return stack;
+}
+
+async function usageOfAll(
+  deps: UsageDeps,
+  containers: readonly Container[],
+  signal: AbortSignal | undefined,
+): Promise<ContainerUsage[]> {
+  const found: ContainerUsage[] = [];
+  for (const [index, container] of containers.filter(isAlive).entries()) {
+    if (index % readsPerTurn === readsPerTurn - 1) await nextTurn();
+    signal?.throwIfAborted();
+    found.push(await containerUsage(deps, container));
+  }
+  return found;
+}
+
+function read(deps: UsageDeps, key: string, path: string): Usage {
+  const cgroup = readStats(deps.host, path);
+  const atNs = process.hrtime.bigint();
+  const nanoCores =
+    cgroup.cpu === undefined ? undefined : deps.rates.rate(key, { usageNs: cgroup.cpu.usageNs, atNs });
+  const readAtNs = BigInt(Date.now()) * 1_000_000n;
+  return { readAtNs, cgroup, ...(nanoCores === undefined ? {} : { usageNanoCores: nanoCores }) };
+}
+
+async function readInterfaces(deps: UsageDeps, { state }: Sandbox): Promise<InterfaceCounters[]> {
+  const netns = state.name === 'ready' ? state.namespaces.net : undefined;
+  if (netns === undefined) return [];
+  try {
+    return parseNetworkCounters(
+      Buffer.from(await deps.readFileInNetns(netns, '/proc/net/dev')).toString('utf8'),
+    );
+  } catch {
+    // The pod is being stopped: its other numbers are still worth telling.
+    return [];
+  }
+}
