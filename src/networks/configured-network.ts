@@ -14,7 +14,8 @@ export interface ConfiguredNetworkOptions {
   readonly confDir: string;
   /** A template that is rendered into `confDir` when the pod CIDR is known; the built-in network is not used then. */
   readonly templatePath?: string | undefined;
-  readonly defaultNetwork: DefaultNetwork;
+  /** Undefined when the operator wants none: pods then wait for a configuration. */
+  readonly defaultNetwork: DefaultNetwork | undefined;
   readonly onChange: () => void;
   /** What of a list keeps it from running in this process; undefined when nothing does. */
   readonly slowBecause: (list: NetworkList) => string | undefined;
@@ -55,7 +56,9 @@ export class ConfiguredNetwork implements Disposable {
         'unavailable',
         `no valid network configuration in ${confDir}: ${faults.join('; ')}`,
       );
-    if (templatePath === undefined) return defaultNetwork.list();
+    if (templatePath === undefined && defaultNetwork !== undefined) return defaultNetwork.list();
+    if (templatePath === undefined)
+      throw new EngineError('unavailable', `no network configuration in ${confDir}`);
     throw new EngineError(
       'unavailable',
       `the pod CIDR is not known yet: ${templatePath} is rendered into ${confDir} when it is`,
@@ -76,7 +79,7 @@ export class ConfiguredNetwork implements Disposable {
     const { list, isEmpty } = this.#watcher.loaded;
     const rendered = join(confDir, renderedName);
     if (templatePath === undefined) {
-      if (isEmpty) defaultNetwork.assign(canonical);
+      if (isEmpty && defaultNetwork !== undefined) defaultNetwork.assign(canonical);
       else log.debug({ cidrs: canonical }, 'pod CIDR left to the network configuration');
     } else if (list !== undefined && list.source !== rendered) {
       log.info({ source: list.source }, 'network is configured, the template is not rendered');

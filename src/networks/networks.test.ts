@@ -150,6 +150,21 @@ test('without any configuration the built-in network is used, and the pod CIDR m
   assert.equal(setup.scripts.request('bridge', 'DEL')['bridge'], 'gantry0');
 });
 
+test(
+  'a node that wants no built-in network waits for a configuration, and takes it when it comes',
+  { timeout: 60_000 },
+  async (t) => {
+    const setup = fixture(t);
+    const networks = await setup.open({ defaultSubnets: '' });
+    assert.match((await networks.status()).message, /no network configuration in .*net\.d$/);
+    await networks.setPodCidr(['10.244.1.0/24']);
+    await assert.rejects(networks.attach(request(id('a'))), { kind: 'unavailable' });
+    configure(setup);
+    while (!(await networks.status()).ready) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal((await networks.attach(request(id('a')))).ips.length, 1);
+  },
+);
+
 test('the template is rendered when the pod CIDR is known, unless somebody configured the network', async (t) => {
   const setup = fixture(t);
   const templatePath = join(setup.scripts.directory, 'template');

@@ -31,7 +31,10 @@ export interface NetworksOptions {
   readonly cacheDir: string;
   /** Rendered into `confDir` when the pod CIDR is known. */
   readonly templatePath?: string | undefined;
-  /** Of the built-in network: one of each family at most, separated by commas. Default 10.88.0.0/16. */
+  /**
+   * Of the built-in network: one of each family at most, separated by commas. Default 10.88.0.0/16. Empty: there is no
+   * built-in network, and pods wait for a configuration, as a node wants whose network is installed from the cluster.
+   */
   readonly defaultSubnets?: string | undefined;
   /** For one call of a plugin's program. Default 90 seconds. */
   readonly pluginTimeoutMs?: number;
@@ -88,7 +91,7 @@ export class Networks implements AsyncDisposable {
       attachments,
     };
     this.#inherited = new Set(attachments.all());
-    const defaultNetwork = new DefaultNetwork({
+    const builtIn = new DefaultNetwork({
       cacheDir,
       subnets: options.defaultSubnets,
       usedPrefixes: () => usedPrefixes(pluginDeps.route),
@@ -96,6 +99,7 @@ export class Networks implements AsyncDisposable {
       discardBridge: (name) => removeBridge(pluginDeps.route, name),
     });
     const { confDir, templatePath } = options;
+    const defaultNetwork = options.defaultSubnets === '' ? undefined : builtIn;
     this.#network = new ConfiguredNetwork({
       confDir,
       templatePath,
