@@ -47,16 +47,19 @@ export async function pullLayers(deps: LayerDeps, args: LayersToPull, signal: Ab
   const failure = new AbortController();
   const either = AbortSignal.any([signal, failure.signal]);
   const turn = new Semaphore(deps.maxDownloadsPerPull);
+  const begun: Begun[] = [];
   let first: { readonly error: unknown } | undefined;
   const work = oneByOne(args, turn).map(async (layer) => {
     try {
-      await joinOrPull(deps, layer, either);
+      await joinOrPull(deps, { layer, begun }, either);
     } catch (error) {
       first ??= { error };
       failure.abort(error);
     }
   });
   await Promise.all(work);
+  // Leaving a flight does not wait for it: what nobody waits for any more is being undone, and is ours to see gone.
+  await Promise.allSettled(begun.filter(({ signal: own }) => own.aborted).map(({ end }) => end));
   if (first !== undefined) throw first.error;
 }
 
@@ -80,15 +83,27 @@ function oneByOne(args: LayersToPull, turn: Semaphore): OneLayer[] {
   return work;
 }
 
+/** Work on a layer that this pull began, for itself and for others that may have joined. */
+interface Begun {
+  readonly signal: AbortSignal;
+  readonly end: Promise<void>;
+}
+
 /**
  * Shares the work on a layer with other pulls. What another pull started runs with that one's hosts and credentials:
  * when it fails, that says nothing about ours, which are then tried.
  */
-async function joinOrPull(deps: LayerDeps, layer: OneLayer, signal: AbortSignal): Promise<void> {
+async function joinOrPull(
+  deps: LayerDeps,
+  { layer, begun }: { readonly layer: OneLayer; readonly begun: Begun[] },
+  signal: AbortSignal,
+): Promise<void> {
   let isOurs = false;
   const pull = async (flightSignal: AbortSignal): Promise<void> => {
     isOurs = true;
-    await ensureLayer(deps, layer, flightSignal);
+    const end = ensureLayer(deps, layer, flightSignal);
+    begun.push({ signal: flightSignal, end });
+    await end;
   };
   for (;;) {
     try {

@@ -3,84 +3,39 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { spawn } from 'node:child_process';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { imageFsInfo } from '../../src/images/image-fs-info.ts';
-import { defaultCertsRoots, type Images, type LayerStore, openImages } from '../../src/images/images.ts';
 import { recoverImages } from '../../src/images/garbage-collection.ts';
-import { LayerUnpacker } from '../../src/images/layers/layer-unpacker.ts';
 import { pullImage } from '../../src/images/pull.ts';
 import type { RegistryAuth } from '../../src/images/registry/credentials.ts';
 import { removeImage } from '../../src/images/remove.ts';
-import type { StoredLayer } from '../../src/images/snapshots/snapshot-types.ts';
+import { TestRegistry } from '../../src/images/testing/registry.ts';
 import { resolveImage } from '../../src/images/store.ts';
 import { buildImage, buildLayer, pushImage, pushIndex } from '../../src/images/testing/build-image.ts';
-import type { ChainId } from '../../src/lib/ids.ts';
-import { RecordDatabase } from '../../src/lib/records.ts';
 import { mountTmpfs, unmount } from '../../src/linux/mount.ts';
 import { missingDockerRegistry, startDockerRegistry } from '../fixtures/docker-registry.ts';
+import { type ImageNode, layerPath, openImageNode } from '../fixtures/image-node.ts';
 
 const never = new AbortController().signal;
 const skip = (await missingDockerRegistry()) ?? (process.getuid?.() === 0 ? false : 'needs root');
 
-/** Unpacks for real; keeps the list of layers in memory. */
-function realLayers(unpacker: LayerUnpacker, snapshotRoot: string): LayerStore {
-  const known = new Map<ChainId, StoredLayer>();
-  return {
-    get: (chainId) => known.get(chainId),
-    list: () => known.values(),
-    unpack: async (request) => {
-      const layer = await unpacker.unpack(request);
-      const { chainId } = request;
-      known.set(chainId, { chainId, diffId: layer.diffId, bytes: layer.sizeBytes, inodes: layer.inodes });
-      return layer;
-    },
-    remove: async (chainId) => {
-      known.delete(chainId);
-      await rm(layerPath(snapshotRoot, chainId), { recursive: true, force: true });
-    },
-  };
-}
-
-function layerPath(snapshotRoot: string, chainId: ChainId): string {
-  return join(snapshotRoot, 'snapshots', chainId.slice('sha256:'.length));
-}
-
-interface Node extends AsyncDisposable {
-  readonly images: Images;
-  readonly directory: string;
-  readonly layers: LayerStore;
-}
-
-/** `diskBytes` puts everything on a file system of that size. */
-async function openNode(diskBytes?: number): Promise<Node> {
-  const stack = new AsyncDisposableStack();
+/** A node on a temporary directory. `diskBytes` makes that a file system of its own of that size. */
+async function openNode(diskBytes?: number): Promise<ImageNode> {
+  await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'gantry-node-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   if (diskBytes !== undefined) {
     mountTmpfs({ target: directory, sizeBytes: diskBytes });
     stack.defer(() => void unmount(directory));
   }
-  const unpacker = stack.use(new LayerUnpacker({ maxWorkers: 2, snapshotRoot: directory, idleMs: 100 }));
-  const database = stack.use(RecordDatabase.open(join(directory, 'state.db')));
-  const layers = realLayers(unpacker, directory);
-  const images = stack.use(
-    await openImages({
-      root: join(directory, 'images'),
-      database,
-      layers,
-      chainIdsInUse: () => new Set(),
-      certsRoots: defaultCertsRoots.map((root) => join(directory, root)),
-      environment: {},
-      pinnedImages: [],
-      maxDownloads: 6,
-      maxDownloadsPerPull: 3,
-      pullProgressTimeoutMs: 30_000,
-    }),
-  );
-  return { images, directory, layers, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  const node = stack.use(await openImageNode(directory));
+  const owned = stack.move();
+  return { ...node, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-function pull(node: Node, reference: string, auth?: RegistryAuth): ReturnType<typeof pullImage> {
+function pull(node: ImageNode, reference: string, auth?: RegistryAuth): ReturnType<typeof pullImage> {
   return pullImage(node.images, { reference, auth }, never);
 }
 
@@ -207,3 +162,55 @@ test('a full disk is an error that says so, leaves nothing, and passes', { skip 
   assert.deepEqual(await readdir(join(node.directory, 'snapshots')), []);
   assert.equal((await pull(node, `${registry.host}/app:small`)).id, small.config.digest);
 });
+
+test(
+  'a daemon killed in the middle of a pull: what was complete stays, the rest is swept, the retry works',
+  { skip },
+  async () => {
+    await using registry = await TestRegistry.start();
+    await using stack = new AsyncDisposableStack();
+    const directory = await mkdtemp(join(tmpdir(), 'gantry-node-'));
+    stack.defer(() => rm(directory, { recursive: true, force: true }));
+    const script = new URL('../fixtures/pull-image.ts', import.meta.url).pathname;
+    const start = (reference: string) =>
+      spawn(process.execPath, [script, directory, reference], { stdio: 'inherit' });
+    const before = registry.serve(
+      'before',
+      'v1',
+      buildImage({ layers: [await buildLayer([{ name: 'a', content: 'a' }])] }),
+    );
+    const whole = start(before);
+    assert.equal(await new Promise((resolve) => whole.once('exit', resolve)), 0);
+
+    const layers = await Promise.all([
+      buildLayer([{ name: 'quick', content: 'q' }]),
+      buildLayer([{ name: 'slow', content: Buffer.alloc(500_000, 's') }], 'none'),
+    ]);
+    const built = buildImage({ layers });
+    const reference = registry.serve('app', 'v1', built);
+    {
+      using _ = registry.misbehave((request, response) => {
+        if (!request.url.includes(layers[1]?.digest ?? '')) return false;
+        response.writeHead(200);
+        response.write(layers[1]?.bytes.subarray(0, 300_000));
+        return true;
+      });
+      const killed = start(reference);
+      const snapshots = join(directory, 'snapshots');
+      while (!(await readdir(snapshots)).includes(layers[0]?.diffId.slice(7) ?? '')) await sleep(10);
+      killed.kill('SIGKILL');
+      await new Promise((resolve) => killed.once('exit', resolve));
+    }
+    await using node = await openImageNode(directory);
+    const { dropped, collected } = await recoverImages(node.images);
+    assert.deepEqual(dropped, []);
+    assert.deepEqual(collected.layers, [layers[0]?.diffId]);
+    assert.deepEqual(
+      node.images.store.list().map((image) => image.repoTags),
+      [[before]],
+    );
+    assert.equal((await readdir(join(directory, 'snapshots'))).length, 1);
+    assert.deepEqual(await readdir(join(directory, 'images/ingest')), []);
+    assert.equal((await pull(node, reference)).id, built.config.digest);
+  },
+);
