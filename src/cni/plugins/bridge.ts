@@ -54,6 +54,8 @@ export class BridgePlugin implements InProcessPlugin {
   async add(deps: PluginDeps, request: PluginRequest): Promise<CniResult> {
     const config = parseBridgeConfig(request);
     const netnsPath = requireNetns(request);
+    // A fault in the configuration is found before anything is made.
+    if (config.hasAddresses) await this.#ipam.status?.(deps, request.config);
     await using undo = new AsyncDisposableStack();
     const bridge = await ensureBridge(deps, config);
     using pod = await openPod(deps, netnsPath);

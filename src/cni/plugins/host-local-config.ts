@@ -111,6 +111,19 @@ export function parseHostLocalConfig(request: Pick<PluginRequest, 'config' | 'ar
   }
 }
 
+const locationSchema = z.object({
+  name: z.string(),
+  ipam: z.object({ dataDir: z.string().optional() }).nullish(),
+});
+
+/** Where the leases are: all that giving back needs, so that no fault in the ranges keeps a lease for ever. */
+export function parseLeaseLocation(
+  config: Readonly<Record<string, unknown>>,
+): Pick<HostLocalConfig, 'network' | 'dataDir'> {
+  const { name, ipam } = readConfig(locationSchema, 'host-local', config);
+  return { network: name, dataDir: ipam?.dataDir === '' ? undefined : ipam?.dataDir };
+}
+
 /** `10.1.0.2-10.1.0.254,...`, as errors name a set. */
 export function describeRangeSet(set: RangeSet): string {
   return set.map((range) => `${formatIp(range.start)}-${formatIp(range.end)}`).join(',');

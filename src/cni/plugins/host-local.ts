@@ -16,6 +16,7 @@ import {
   candidates,
   describeRangeSet,
   parseHostLocalConfig,
+  parseLeaseLocation,
   rangeOf,
   unknownHostLocalKey,
   type AddressRange,
@@ -54,14 +55,14 @@ export class HostLocalPlugin implements InProcessPlugin {
   }
 
   async del(deps: PluginDeps, request: PluginRequest): Promise<void> {
-    const config = parseHostLocalConfig(request);
+    const config = parseLeaseLocation(request.config);
     await this.#directories.locked(directoryOf(deps, config), 'existing', (leases) => {
       for (const address of leases?.ownedBy(ownerOf(request)) ?? []) leases?.release(address);
     });
   }
 
   async check(deps: PluginDeps, request: PluginRequest): Promise<void> {
-    const config = parseHostLocalConfig(request);
+    const config = parseLeaseLocation(request.config);
     const isLeased = await this.#directories.locked(
       directoryOf(deps, config),
       'existing',
@@ -84,7 +85,7 @@ export class HostLocalPlugin implements InProcessPlugin {
     config: Readonly<Record<string, unknown>>,
     valid: readonly ValidAttachment[],
   ): Promise<void> {
-    const parsed = parseHostLocalConfig({ config, args: {} });
+    const parsed = parseLeaseLocation(config);
     const isValid = (owner: LeaseOwner): boolean =>
       valid.some(
         ({ containerID, ifname }) =>
@@ -98,7 +99,7 @@ export class HostLocalPlugin implements InProcessPlugin {
   }
 }
 
-function directoryOf(deps: PluginDeps, config: HostLocalConfig): string {
+function directoryOf(deps: PluginDeps, config: Pick<HostLocalConfig, 'network' | 'dataDir'>): string {
   return join(config.dataDir ?? deps.dataDir ?? defaultDataDir, config.network);
 }
 
