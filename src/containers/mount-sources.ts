@@ -1,6 +1,6 @@
 /** Finding what a container's mounts bind: host paths, followed to their end, and images, mounted read-only. */
 import { closeSync, constants, mkdirSync, openSync, readlinkSync } from 'node:fs';
-import { EngineError, messageOf } from '../lib/errors.ts';
+import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { openInRoot } from '../linux/at.ts';
 import { readMounts, type MountInfo } from '../linux/mountinfo.ts';
@@ -43,7 +43,11 @@ async function hostSource(
   table: readonly MountInfo[],
 ): Promise<SpecMount> {
   const hostPath = request.hostPath ?? '';
-  const source = await deps.realPath(hostPath);
+  const source = await deps.realPath(hostPath).catch((error: unknown) => {
+    // A file where the path has a directory: the path does not exist either.
+    if (errnoOf(error) === 'ENOTDIR') return undefined;
+    throw error;
+  });
   if (source !== undefined) return { request, source, sourcePropagation: propagationOf(source, table) };
   throw new EngineError(
     'failed-precondition',

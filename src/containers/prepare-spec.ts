@@ -12,6 +12,7 @@ import { parseLoadedProfiles } from './spec/apparmor.ts';
 import { buildSpec } from './spec/build-spec.ts';
 import { parseCdiSpec, requestedCdiDevices, resolveCdi, type CdiEdits, type CdiSpec } from './spec/cdi.ts';
 import type { HostFacts } from './spec/host-facts.ts';
+import { invalidField } from './spec/invalid-field.ts';
 import { maxSeccompProfileBytes } from './spec/seccomp-profile.ts';
 import type { SandboxParts, SpecDefaults } from './spec/spec-input.ts';
 import { resolveUser } from './users/resolve-user.ts';
@@ -77,11 +78,17 @@ function sandboxParts(stateDirectory: string, sandbox: Sandbox): SandboxParts {
   };
 }
 
-/** `/proc/PID/ns` of the container whose PID namespace is joined (`kubectl debug --target`). */
+/** `/proc/PID/ns` of the container whose namespaces are joined (`kubectl debug --target`). */
 function targetOf({ containers }: PrepareSpecDeps, { config, sandbox }: SpecRequest): string | undefined {
-  const { pid } = config.linux.security.namespaces;
-  if (pid.mode !== 'target') return undefined;
-  const target = containers.mustFind(pid.targetId);
+  const { network, pid, ipc } = config.linux.security.namespaces;
+  const targets = [network, pid, ipc].flatMap((choice) =>
+    choice.mode === 'target' ? [choice.targetId] : [],
+  );
+  const [targetId] = targets;
+  if (targetId === undefined) return undefined;
+  if (targets.some((other) => other !== targetId))
+    throw invalidField('namespace_options.target_id', 'all namespaces are those of one target container');
+  const target = containers.mustFind(targetId);
   if (target.sandboxId !== sandbox.id)
     throw new EngineError('invalid-argument', `target container ${target.id} is in another pod`);
   const processes = target.state.name === 'running' ? processesOf(target) : undefined;
@@ -96,7 +103,11 @@ function targetOf({ containers }: PrepareSpecDeps, { config, sandbox }: SpecRequ
 function localhostSeccomp({ linux }: ContainerConfig): string | undefined {
   const { seccomp, privileged } = linux.security;
   if (privileged || seccomp?.type !== 'localhost') return undefined;
-  return readBounded(seccomp.ref, maxSeccompProfileBytes, 'seccomp profile');
+  // Some clients repeat the type in the reference, as the deprecated field had it.
+  const path = seccomp.ref.replace(/^localhost\//, '');
+  if (!path.startsWith('/'))
+    throw invalidField('seccomp.localhost_ref', `${quote(seccomp.ref)} is not an absolute path`);
+  return readBounded(path, maxSeccompProfileBytes, 'seccomp profile');
 }
 
 function readBounded(path: string, maxBytes: number, what: string): string {

@@ -3,6 +3,7 @@ import type { ContainerId } from '../lib/ids.ts';
 import type { LinuxResources } from '../sandbox/pod-config.ts';
 import { isAlive } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
+import { mergeResources } from './spec/resources.ts';
 
 /**
  * Changes the limits of a container: those that the request names, the others stay. All of them or none: if the
@@ -23,7 +24,7 @@ export async function updateContainer(
       'failed-precondition',
       `container ${id} is ${container.state.name}: its resources cannot be changed`,
     );
-  const resources = overlay(container.resources, request);
+  const resources = mergeResources(container.resources, request);
   try {
     await deps.runtime.update(container, resources);
   } catch (error) {
@@ -31,14 +32,4 @@ export async function updateContainer(
     throw error;
   }
   deps.store.update(id, (old) => ({ ...old, resources }));
-}
-
-function overlay(before: LinuxResources, request: LinuxResources): LinuxResources {
-  const given = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
-  return {
-    ...before,
-    ...given,
-    hugepageLimits: request.hugepageLimits.length > 0 ? request.hugepageLimits : before.hugepageLimits,
-    unified: request.unified === undefined ? before.unified : { ...before.unified, ...request.unified },
-  };
 }
