@@ -1,9 +1,9 @@
-/** Removes layers and blobs that no image, no container and no running pull needs; repairs the store at start. */
+/** Removes layers and blobs that no image, no running pull and (the snapshot side knows) no container needs; repairs the store at start. */
 import { messageOf } from '../lib/errors.ts';
 import type { ChainId, Digest, ImageId } from '../lib/ids.ts';
 import type { Images } from './images.ts';
 
-type CollectDeps = Pick<Images, 'store' | 'content' | 'layers' | 'leases' | 'layerLocks' | 'chainIdsInUse'>;
+type CollectDeps = Pick<Images, 'store' | 'content' | 'layers' | 'leases'>;
 
 export interface Collected {
   readonly layers: readonly ChainId[];
@@ -14,18 +14,9 @@ export interface Collected {
 
 /** Safe at any time, beside pulls and removals. */
 export async function collectGarbage(deps: CollectDeps): Promise<Collected> {
-  const layers: ChainId[] = [];
-  const blobs: Digest[] = [];
   const failures: string[] = [];
-  const wanted = wantedLayers(deps);
-  for (const { chainId } of deps.layers.list()) {
-    if (wanted.has(chainId) || deps.leases.has(chainId)) continue;
-    try {
-      if (await removeLayer(deps, chainId)) layers.push(chainId);
-    } catch (error) {
-      failures.push(`remove layer ${chainId}: ${messageOf(error)}`);
-    }
-  }
+  const layers = collectLayers(deps, failures);
+  const blobs: Digest[] = [];
   for (const digest of deps.content.digests()) {
     const isWanted = (): boolean => deps.leases.has(digest) || deps.store.blobs().has(digest);
     try {
@@ -63,17 +54,13 @@ export async function recoverImages(
   return { dropped, collected: await collectGarbage(deps) };
 }
 
-/** Whether it was removed. Looks again under the layer's lock: a pull that took a lease meanwhile keeps it. */
-async function removeLayer(deps: CollectDeps, chainId: ChainId): Promise<boolean> {
-  return await deps.layerLocks.run(chainId, undefined, async () => {
-    if (wantedLayers(deps).has(chainId) || deps.leases.has(chainId)) return false;
-    await deps.layers.remove(chainId);
-    return true;
-  });
-}
-
-function wantedLayers(deps: CollectDeps): ReadonlySet<ChainId> {
-  const wanted = new Set(deps.chainIdsInUse());
-  for (const image of deps.store.list()) for (const { chainId } of image.layers) wanted.add(chainId);
-  return wanted;
+function collectLayers(deps: CollectDeps, failures: string[]): readonly ChainId[] {
+  const keep = new Set<ChainId>(deps.leases.held());
+  for (const image of deps.store.list()) for (const { chainId } of image.layers) keep.add(chainId);
+  try {
+    return deps.layers.collect(keep).map(({ chainId }) => chainId);
+  } catch (error) {
+    failures.push(`remove layers: ${messageOf(error)}`);
+    return [];
+  }
 }

@@ -9,32 +9,19 @@ import { Semaphore } from '../lib/semaphore.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import { ContentStore } from './content-store.ts';
 import type { Image } from './image-record.ts';
-import type { UnpackedLayer, UnpackRequest } from './layers/layer-types.ts';
+import { type LayerBackend, LayerIndex } from './layer-index.ts';
 import { Leases } from './leases.ts';
 import { pinRule } from './pinning.ts';
 import { AgentPool } from './registry/agent-pool.ts';
 import type { Environment } from './registry/proxy.ts';
 import { defaultRetryPolicy, type RetryPolicy } from './registry/retry.ts';
-import type { StoredLayer } from './snapshots/snapshot-types.ts';
 import { ImageStore } from './store.ts';
-
-/** The unpacked layers on disk, as this side needs them. */
-export interface LayerStore {
-  get(chainId: ChainId): StoredLayer | undefined;
-  list(): Iterable<StoredLayer>;
-  /** Unpacks and commits. Nothing is left of an unpack that fails. */
-  unpack(request: UnpackRequest): Promise<UnpackedLayer>;
-  /** Idempotent. */
-  remove(chainId: ChainId): Promise<void>;
-}
 
 export interface ImagesOptions {
   /** `/var/lib/gantry/images`. */
   readonly root: string;
   readonly database: RecordDatabase;
-  readonly layers: LayerStore;
-  /** Layers that containers stand on. */
-  readonly chainIdsInUse: () => ReadonlySet<ChainId>;
+  readonly layers: LayerBackend;
   /** Where `<host>/hosts.toml` is looked for, first match wins. */
   readonly certsRoots: readonly string[];
   readonly environment: Environment;
@@ -52,9 +39,8 @@ export interface Images extends Disposable {
   readonly root: string;
   readonly store: ImageStore;
   readonly content: ContentStore;
-  readonly layers: LayerStore;
+  readonly layers: LayerIndex;
   readonly leases: Leases;
-  readonly chainIdsInUse: () => ReadonlySet<ChainId>;
   readonly pool: AgentPool;
   readonly certsRoots: readonly string[];
   readonly retry: RetryPolicy;
@@ -64,7 +50,7 @@ export interface Images extends Disposable {
   /** By reference, platform and credentials. */
   readonly pulls: SingleFlight<string, Image>;
   readonly unpacks: SingleFlight<ChainId, void>;
-  /** Orders the coming and the going of one layer. */
+  /** A flight that was given up may still be clearing away what the next one wants to make. */
   readonly layerLocks: KeyedLock<ChainId>;
 }
 
@@ -83,9 +69,8 @@ export async function openImages(options: ImagesOptions): Promise<Images> {
     root: options.root,
     store,
     content,
-    layers: options.layers,
+    layers: new LayerIndex(options.layers),
     leases: new Leases(),
-    chainIdsInUse: options.chainIdsInUse,
     pool,
     certsRoots: options.certsRoots,
     retry: options.retry ?? defaultRetryPolicy,

@@ -9,6 +9,11 @@ export interface Lease extends Disposable {
 export class Leases {
   readonly #holders = new Map<Digest, number>();
 
+  /** Everything that is protected. */
+  held(): Iterable<Digest> {
+    return this.#holders.keys();
+  }
+
   has(digest: Digest): boolean {
     return this.#holders.has(digest);
   }

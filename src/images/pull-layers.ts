@@ -116,8 +116,7 @@ async function joinOrPull(
 }
 
 async function ensureLayer(deps: LayerDeps, layer: OneLayer, signal: AbortSignal): Promise<void> {
-  // Under the lock: garbage collection may be removing this very layer, and a flight that was given up may still be
-  // clearing away what it had.
+  // Under the lock: a flight that was given up may still be clearing away what it had.
   await deps.layerLocks.run(layer.chainId, signal, async () => {
     const { descriptor } = layer;
     if (deps.layers.get(layer.chainId) !== undefined) {

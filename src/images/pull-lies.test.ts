@@ -36,7 +36,7 @@ async function assertRefused(
     assert.equal(error.kind, expected.kind, error.message);
     return true;
   });
-  assert.deepEqual([...context.layers.list()], [], 'no layer stays');
+  assert.deepEqual(context.layers.list(), [], 'no layer stays');
   assert.deepEqual(context.images.store.list(), [], 'no image stays');
   assert.deepEqual(context.images.content.digests(), [], 'no blob stays');
 }

@@ -39,7 +39,7 @@ function rejected(kind: ErrorKind, message: RegExp): (error: unknown) => boolean
 }
 
 async function assertNothingStored(context: TestImages): Promise<void> {
-  assert.deepEqual([...context.layers.list()], []);
+  assert.deepEqual(context.layers.list(), []);
   assert.deepEqual(context.images.store.list(), []);
   assert.deepEqual(context.images.content.digests(), []);
   assert.deepEqual(await readdir(join(context.images.root, 'ingest')), []);

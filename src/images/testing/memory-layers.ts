@@ -1,26 +1,23 @@
 /** A layer store in memory for tests of pulls: it verifies like the real one, but keeps sizes instead of files. */
-import { createHash } from 'node:crypto';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { EngineError } from '../../lib/errors.ts';
 import type { ChainId } from '../../lib/ids.ts';
-import type { LayerStore } from '../images.ts';
+import { checkDigest } from '../digest.ts';
+import type { LayerBackend } from '../layer-index.ts';
 import type { UnpackedLayer, UnpackRequest } from '../layers/layer-types.ts';
 import { layerCompression } from '../media-types.ts';
 import type { StoredLayer } from '../snapshots/snapshot-types.ts';
 
-export class MemoryLayers implements LayerStore {
+export class MemoryLayers implements LayerBackend {
   readonly #layers = new Map<ChainId, StoredLayer>();
   /** Every unpack that was begun. */
   readonly unpacked: ChainId[] = [];
+  /** Layers that pretended containers stand on. */
+  readonly inUse = new Set<ChainId>();
   /** Awaited after the bytes came and before the commit. */
   beforeCommit: (chainId: ChainId) => Promise<void> = () => Promise.resolve();
 
-  get(chainId: ChainId): StoredLayer | undefined {
-    return this.#layers.get(chainId);
-  }
-
-  list(): Iterable<StoredLayer> {
-    return this.#layers.values();
+  list(): readonly StoredLayer[] {
+    return [...this.#layers.values()];
   }
 
   async unpack(request: UnpackRequest): Promise<UnpackedLayer> {
@@ -30,19 +27,22 @@ export class MemoryLayers implements LayerStore {
     const chunks: Uint8Array[] = [];
     for await (const chunk of source) chunks.push(chunk);
     const tar = decompress(Buffer.concat(chunks), request.mediaType);
-    const actual = `sha256:${createHash('sha256').update(tar).digest('hex')}`;
-    if (actual !== diffId) {
-      throw new EngineError('data-loss', `DiffID mismatch: expected ${diffId}, got ${actual}`);
-    }
+    checkDigest(tar, diffId, 'DiffID');
     await this.beforeCommit(chainId);
     signal.throwIfAborted();
     this.#layers.set(chainId, { chainId, diffId, bytes: tar.length, inodes: 1 });
     return { diffId, sizeBytes: tar.length, inodes: 1 };
   }
 
-  remove(chainId: ChainId): Promise<void> {
+  collect(keep: ReadonlySet<ChainId>): readonly StoredLayer[] {
+    const removed = this.list().filter(({ chainId }) => !keep.has(chainId) && !this.inUse.has(chainId));
+    for (const { chainId } of removed) this.lose(chainId);
+    return removed;
+  }
+
+  /** As if the disk had lost it. */
+  lose(chainId: ChainId): void {
     this.#layers.delete(chainId);
-    return Promise.resolve();
   }
 }
 

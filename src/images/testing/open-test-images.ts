@@ -2,7 +2,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ChainId } from '../../lib/ids.ts';
 import { RecordDatabase } from '../../lib/records.ts';
 import { type Images, type ImagesOptions, openImages } from '../images.ts';
 import { MemoryLayers } from './memory-layers.ts';
@@ -13,8 +12,6 @@ export interface TestImages extends AsyncDisposable {
   readonly layers: MemoryLayers;
   readonly registry: TestRegistry;
   readonly directory: string;
-  /** Layers that pretended containers stand on. */
-  readonly inUse: Set<ChainId>;
   /** A second engine on the same directory, database and layers: what a restart of the daemon finds. */
   reopen(): Promise<Images>;
 }
@@ -27,13 +24,11 @@ export async function openTestImages(options: Partial<ImagesOptions> = {}): Prom
   const database = stack.use(RecordDatabase.open(join(directory, 'state.db')));
   const registry = stack.use(await TestRegistry.start());
   const layers = new MemoryLayers();
-  const inUse = new Set<ChainId>();
   const open = async (): Promise<Images> => {
     const images = await openImages({
       root: join(directory, 'images'),
       database,
       layers,
-      chainIdsInUse: () => inUse,
       certsRoots: [join(directory, 'certs.d')],
       environment: {},
       pinnedImages: [],
@@ -52,7 +47,6 @@ export async function openTestImages(options: Partial<ImagesOptions> = {}): Prom
     layers,
     registry,
     directory,
-    inUse,
     reopen: open,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
