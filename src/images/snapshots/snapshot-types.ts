@@ -8,6 +8,12 @@ export interface DiskUsage {
   readonly inodes: number;
 }
 
+/** What a live tree took on disk when it was last walked. */
+export interface MeasuredUsage extends DiskUsage {
+  /** Milliseconds since the epoch. */
+  readonly measuredAtMs: number;
+}
+
 /** A writable snapshot to make. */
 export interface SnapshotRequest {
   readonly key: ContainerId;
@@ -21,7 +27,7 @@ export interface MountedSnapshot {
   readonly rootfs: string;
 }
 
-/** A snapshot found on disk, with the layers that it keeps alive. */
+/** A snapshot found on disk, with the layers that it keeps alive (none if its record cannot be read). */
 export interface StoredSnapshot extends SnapshotRequest {
   /** Milliseconds since the epoch. */
   readonly createdAtMs: number;

@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { type ChainId, type ContainerId, newContainerId } from '../../lib/ids.ts';
+import { mountTmpfs, unmount } from '../../linux/mount.ts';
+import { readMounts } from '../../linux/mountinfo.ts';
+import { PathWorkers } from '../../linux/path-worker.ts';
+import { enterPrivateMounts } from '../../linux/private-mounts.ts';
+import { LayerUnpacker } from '../layers/layer-unpacker.ts';
+import { archive, diffIdOf, entry } from '../layers/tar-build.fixture.ts';
+import { CopySnapshotter } from './copy-snapshotter.fixture.ts';
+import { listImageMounts, mountReadOnly, unmountReadOnly } from './image-mounts.ts';
+import { collectLayers, hasLayer, layerUsage, listLayers, sweepIngests } from './layer-store.ts';
+import { SnapshotStore } from './snapshot-store.ts';
+import { snapshotUsage } from './snapshot-usage.ts';
+import { type Snapshotter, snapshotterContract } from './snapshotter.contract.ts';
+import {
+  listSnapshots,
+  mountSnapshot,
+  prepareSnapshot,
+  removeSnapshot,
+  unmountSnapshot,
+} from './snapshots.ts';
+
+enterPrivateMounts();
+const base = realpathSync(mkdtempSync(join(tmpdir(), 'gantry-snapshot-')));
+mountTmpfs({ target: base });
+const paths = new PathWorkers();
+const errors: unknown[] = [];
+let clockMs = 1_000_000;
+
+function newStore(root: string): SnapshotStore {
+  return new SnapshotStore({
+    root,
+    paths,
+    onError: (error) => errors.push(error),
+    now: () => clockMs,
+    usageMaxAgeMs: 10_000,
+  });
+}
+
+class OverlaySnapshotter implements Snapshotter {
+  readonly store: SnapshotStore;
+  readonly unpacker: LayerUnpacker;
+
+  constructor(root: string) {
+    this.store = newStore(root);
+    this.unpacker = new LayerUnpacker({ maxWorkers: 1, snapshotRoot: root });
+  }
+
+  async addLayer(tar: Buffer, below: readonly ChainId[]): Promise<ChainId> {
+    const diffId = diffIdOf(tar);
+    const chainId = diffIdOf(Buffer.from(`${below.at(-1)} ${diffId}`)) as string as ChainId;
+    async function* source(): AsyncGenerator<Uint8Array> {
+      yield tar;
+    }
+    await this.unpacker.unpack({
+      source: source(),
+      mediaType: 'application/vnd.oci.image.layer.v1.tar',
+      chainId,
+      parentChainIds: below,
+      expectedDiffId: diffId,
+      signal: new AbortController().signal,
+    });
+    return chainId;
+  }
+
+  hasLayer(chainId: ChainId): boolean {
+    return hasLayer(this.store, chainId);
+  }
+
+  async prepare(key: ContainerId, chainIds: readonly ChainId[]): Promise<string> {
+    return (await prepareSnapshot(this.store, { key, chainIds })).rootfs;
+  }
+
+  async mount(key: ContainerId): Promise<string> {
+    return (await mountSnapshot(this.store, key)).rootfs;
+  }
+
+  async unmount(key: ContainerId): Promise<void> {
+    await unmountSnapshot(this.store, key);
+  }
+
+  async remove(key: ContainerId): Promise<void> {
+    await removeSnapshot(this.store, key);
+  }
+
+  async usage(key: ContainerId): Promise<{ bytes: number; inodes: number }> {
+    return await snapshotUsage(this.store, key);
+  }
+
+  async mountReadOnly(chainIds: readonly ChainId[], target: string): Promise<void> {
+    await mountReadOnly(this.store, { chainIds, target });
+  }
+
+  async unmountReadOnly(target: string): Promise<void> {
+    await unmountReadOnly(this.store, target);
+  }
+
+  async collect(keep: ReadonlySet<ChainId>): Promise<void> {
+    collectLayers(this.store, keep);
+    await this.store.deleted();
+  }
+
+  keys(): readonly ContainerId[] {
+    return listSnapshots(this.store).map((snapshot) => snapshot.key);
+  }
+
+  newDirectory(): string {
+    return mkdtempSync(join(base, 'directory-'));
+  }
+
+  async close(): Promise<void> {
+    await this.unpacker[Symbol.asyncDispose]();
+    await this.store[Symbol.asyncDispose]();
+  }
+}
+
+const overlay = new OverlaySnapshotter(join(base, 'store'));
+mkdirSync(join(base, 'copies'));
+after(async () => {
+  await overlay.close();
+  await paths[Symbol.asyncDispose]();
+  unmount(base, { lazy: true });
+  rmSync(base, { recursive: true });
+});
+
+snapshotterContract('overlay', () => overlay);
+snapshotterContract('copies', () => new CopySnapshotter(mkdtempSync(join(base, 'copies', 'x-'))));
+
+test('nothing is left of what the contract made', async () => {
+  await overlay.store.deleted();
+  const { root } = overlay.store;
+  for (const name of ['snapshots', 'containers', 'image-mounts', 'trash']) {
+    assert.deepEqual(readdirSync(join(root, name)), [], name);
+  }
+  assert.deepEqual(
+    readMounts().filter((mount) => mount.target.startsWith(root)),
+    [],
+  );
+  assert.deepEqual(errors, []);
+});
+
+test('a chain of 120 layers is mounted', async () => {
+  const chain: ChainId[] = [];
+  for (let index = 0; index < 120; index += 1) {
+    chain.push(
+      await overlay.addLayer(
+        archive(entry({ name: `f${index}` }), entry({ name: 'top' }, String(index))),
+        chain,
+      ),
+    );
+  }
+  const key = newContainerId();
+  const rootfs = await overlay.prepare(key, chain);
+  assert.equal(readdirSync(rootfs).length, 121);
+  assert.equal(listLayers(overlay.store).length, 120);
+  assert.equal(layerUsage(overlay.store, chain[5] ?? ('' as ChainId)).inodes, 3);
+  await overlay.remove(key);
+  await overlay.collect(new Set());
+});
+
+test('usage is walked once for many questions, and not again before its time (no du storms)', async () => {
+  const chain = [await overlay.addLayer(archive(entry({ name: 'x' })), [])];
+  const key = newContainerId();
+  const rootfs = await overlay.prepare(key, chain);
+  const [first, second] = await Promise.all([
+    snapshotUsage(overlay.store, key),
+    snapshotUsage(overlay.store, key),
+  ]);
+  assert.equal(first, second);
+  writeFileSync(join(rootfs, 'new'), Buffer.alloc(100_000));
+  clockMs += 9999;
+  assert.equal(await snapshotUsage(overlay.store, key), first);
+  clockMs += 1;
+  assert.equal(
+    await snapshotUsage(overlay.store, key),
+    first,
+    'the old value at once, a new one in the background',
+  );
+  const walked = await overlay.store.measuring.get(key);
+  assert.ok(
+    walked !== undefined && walked.bytes >= first.bytes + 100_000 && walked.inodes === first.inodes + 1,
+  );
+  assert.equal(await snapshotUsage(overlay.store, key), walked);
+  await overlay.remove(key);
+  await overlay.collect(new Set());
+});
+
+test('after a crash: the sweep deletes what was unfinished and keeps what was whole', async () => {
+  const root = join(base, 'crashed');
+  const before = new OverlaySnapshotter(root);
+  const chain = [await before.addLayer(archive(entry({ name: 'whole' }, 'w')), [])];
+  const key = newContainerId();
+  await before.prepare(key, chain);
+  const target = before.newDirectory();
+  await before.mountReadOnly(chain, target);
+  unmount(target);
+  await before.unmount(key);
+  mkdirSync(join(root, 'snapshots/ingest-dead/fs/a'), { recursive: true });
+  mkdirSync(join(root, 'containers/.new-dead/upper'), { recursive: true });
+  mkdirSync(join(root, 'trash/dead/x'), { recursive: true });
+  writeFileSync(join(root, 'image-mounts/torn.json'), '{"tar');
+  const torn = newContainerId();
+  mkdirSync(join(root, 'containers', torn));
+  writeFileSync(join(root, 'containers', torn, 'snapshot.json'), '');
+  mkdirSync(join(root, 'snapshots', 'f'.repeat(64)));
+  await before.close();
+
+  const store = newStore(root);
+  errors.length = 0;
+  sweepIngests(store);
+  await store.deleted();
+  assert.deepEqual(readdirSync(join(root, 'trash')), []);
+  assert.deepEqual(readdirSync(join(root, 'image-mounts')), []);
+  assert.deepEqual(listImageMounts(store), []);
+  const found = new Map(listSnapshots(store).map((one) => [one.key, one.chainIds]));
+  assert.deepEqual(
+    found,
+    new Map<ContainerId, readonly ChainId[]>([
+      [key, chain],
+      [torn, []],
+    ]),
+  );
+  assert.equal(listLayers(store).length, 1);
+  assert.equal(errors.length, 2, 'the torn snapshot and the directory that is no layer are told');
+  await assert.rejects(mountSnapshot(store, torn), { kind: 'data-loss', message: new RegExp(torn) });
+  await removeSnapshot(store, torn);
+  const { rootfs } = await mountSnapshot(store, key);
+  assert.deepEqual(readdirSync(rootfs), ['whole']);
+  await removeSnapshot(store, key);
+  await store[Symbol.asyncDispose]();
+  assert.ok(!existsSync(rootfs));
+});
+
+test('a snapshot in use is taken away all the same', async () => {
+  const chain = [await overlay.addLayer(archive(entry({ name: 'x' })), [])];
+  const key = newContainerId();
+  const rootfs = await overlay.prepare(key, chain);
+  mountTmpfs({ target: join(rootfs, '..', 'rootfs') });
+  mkdirSync(join(rootfs, 'inner'));
+  mountTmpfs({ target: join(rootfs, 'inner') });
+  await overlay.remove(key);
+  assert.ok(!existsSync(rootfs));
+  assert.deepEqual(
+    readMounts().filter((mount) => mount.target.startsWith(rootfs)),
+    [],
+  );
+  await overlay.collect(new Set());
+});
