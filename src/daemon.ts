@@ -56,7 +56,7 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   const networks = await startNetworks(config.cni, thread, stack, log);
   const images = await startImages(
     config.images,
-    { directories, database: stores.database, containers: stores.containers },
+    { directories, database: stores.database, paths, log },
     stack,
   );
   const engine: Engine = createEngine(

@@ -19,6 +19,8 @@ export interface EngineCgroups {
   readonly placeMonitor: (pid: number) => void;
   /** The directory-independent path of a container's cgroup, for its stats. */
   readonly pathOf: (cgroupsPath: string) => string;
+  /** The same for a pod's. */
+  readonly podPath: (parent: string) => string;
 }
 
 export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): EngineCgroups {
@@ -49,6 +51,7 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
     },
     placeMonitor: monitorPlacer(host, driver),
     pathOf,
+    podPath: (parent) => parentPath(driver, parent),
   };
 }
 

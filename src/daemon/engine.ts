@@ -11,7 +11,7 @@ import { removeAllContainers } from '../containers/remove.ts';
 import { createRuntimes, monitorDeps, type RuntimesOptions } from '../containers/runtimes.ts';
 import type { HostFacts } from '../containers/spec/host-facts.ts';
 import { stopAllContainers } from '../containers/stop.ts';
-import { messageOf } from '../lib/errors.ts';
+import { isKind, messageOf } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import type { RecordDatabase } from '../lib/records.ts';
 import { bootId } from '../linux/boot-id.ts';
@@ -25,6 +25,8 @@ import { ExitWatcher } from '../oci/exits.ts';
 import type { SandboxDeps } from '../sandbox/deps.ts';
 import { createPidHolder } from '../sandbox/pid-holder.ts';
 import type { SandboxStore } from '../sandbox/sandbox.ts';
+import { CpuRates } from '../stats/cpu-rates.ts';
+import { followDeletions, type UsageDeps } from '../stats/usage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { EngineCgroups } from './cgroups.ts';
 import type { Directories } from './directories.ts';
@@ -57,6 +59,7 @@ export interface Engine {
   readonly sandboxes: SandboxDeps;
   readonly containers: ContainerDeps;
   readonly exec: ExecDeps;
+  readonly usage: UsageDeps;
   /** Hears of ends once recovery has taken every container up. */
   readonly exits: ExitWatcher;
 }
@@ -78,7 +81,9 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
   const containerExits = stack.use(new ContainerExits(exitSource(exits), () => containers, log));
   const containers = containerDeps(parts, runtimes, containerExits);
   const sandboxes = sandboxDeps(parts, exec, containers);
-  return { parts, sandboxes, containers, exec, exits };
+  const usage = usageDeps(parts);
+  stack.use(followDeletions(usage));
+  return { parts, sandboxes, containers, exec, usage, exits };
 }
 
 function runtimesOptions({
@@ -171,5 +176,31 @@ function sandboxDeps(parts: EngineParts, exec: ExecDeps, containers: ContainerDe
       stopAll: async (id) => await stopAllContainers(containers, id),
       removeAll: async (id) => await removeAllContainers(containers, id),
     },
+  };
+}
+
+function usageDeps({ host, stores, cgroups, thread, images, directories }: EngineParts): UsageDeps {
+  return {
+    host,
+    containers: stores.containers,
+    sandboxes: stores.sandboxes,
+    rates: new CpuRates(),
+    containerCgroup: ({ cgroupsPath }) => cgroups.pathOf(cgroupsPath),
+    podCgroup: ({ cgroup }) => cgroups.podPath(cgroup.parent),
+    writableLayer: async (id) => {
+      try {
+        const { bytes, inodes, measuredAtMs } = await images.usageOf(id);
+        return {
+          mountpoint: directories.snapshots,
+          usedBytes: bytes,
+          usedInodes: inodes,
+          timestampMs: measuredAtMs,
+        };
+      } catch (error) {
+        if (isKind(error, 'not-found')) return undefined;
+        throw error;
+      }
+    },
+    readFileInNetns: async (netnsPath, path) => await thread.readFile(netnsPath, path),
   };
 }

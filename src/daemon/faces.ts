@@ -4,6 +4,7 @@ import type { Config } from '../config-schema.ts';
 import { containerHandlers } from '../cri/containers.ts';
 import { eventHandlers } from '../cri/events.ts';
 import { imageHandlers } from '../cri/images.ts';
+import { metricsHandlers } from '../cri/metrics.ts';
 import { runtimeHandlers } from '../cri/runtime.ts';
 import { sandboxHandlers } from '../cri/sandboxes.ts';
 import { serveCri } from '../cri/server.ts';
@@ -66,7 +67,8 @@ export async function startFaces(options: FacesOptions, stack: AsyncDisposableSt
         connectInPod,
       }),
       ...eventHandlers({ sandboxes: parts.stores.sandboxes, containers: parts.stores.containers }),
-      ...statsHandlers(parts.stats),
+      ...statsHandlers(engine.usage),
+      ...metricsHandlers(engine.usage),
     },
     images: imageHandlers({ images: parts.images.images, containerFs: parts.images.containerFs }),
   });

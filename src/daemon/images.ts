@@ -1,0 +1,134 @@
+/** Images and snapshots, joined: layers unpacked by threads, shared by images, stood upon by containers. */
+import type { Config } from '../config-schema.ts';
+import type { ContainerDeps } from '../containers/deps.ts';
+import type { MountSourceDeps } from '../containers/mount-sources.ts';
+import { recoverImages } from '../images/garbage-collection.ts';
+import type { ImageFsInfo } from '../images/image-fs-info.ts';
+import type { Image } from '../images/image-record.ts';
+import { openImages, type Images } from '../images/images.ts';
+import type { LayerBackend } from '../images/layer-index.ts';
+import { LayerUnpacker } from '../images/layers/layer-unpacker.ts';
+import { mountReadOnly } from '../images/snapshots/image-mounts.ts';
+import { collectLayers, listLayers, sweepIngests } from '../images/snapshots/layer-store.ts';
+import { SnapshotStore } from '../images/snapshots/snapshot-store.ts';
+import type { MeasuredUsage } from '../images/snapshots/snapshot-types.ts';
+import { snapshotUsage } from '../images/snapshots/snapshot-usage.ts';
+import {
+  listSnapshots,
+  prepareSnapshot,
+  removeSnapshot,
+  unmountSnapshot,
+} from '../images/snapshots/snapshots.ts';
+import { resolveImage } from '../images/store.ts';
+import { EngineError, messageOf } from '../lib/errors.ts';
+import { quote, type ChainId, type ContainerId } from '../lib/ids.ts';
+import type { RecordDatabase } from '../lib/records.ts';
+import type { PathWorkers } from '../linux/path-worker.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Directories } from './directories.ts';
+
+export interface EngineImages {
+  readonly images: Images;
+  readonly forContainers: ContainerDeps['images'] & MountSourceDeps['images'];
+  /** What a container has written. @throws EngineError not-found */
+  usageOf(id: ContainerId): Promise<MeasuredUsage>;
+  /** The sum over all containers. */
+  containerFs(): Promise<ImageFsInfo>;
+  /** Once, at start, before anything else is asked. */
+  recover(log: Log): Promise<void>;
+}
+
+export interface ImageParts {
+  readonly directories: Directories;
+  readonly database: RecordDatabase;
+  readonly paths: PathWorkers;
+  readonly log: Log;
+}
+
+/** More than one pull's worth, so that a second pull is not kept waiting by a slow registry of the first. */
+const pullsWorthOfDownloads = 3;
+
+/** Everything it opens is put on `stack`. */
+export async function startImages(
+  config: Config['images'],
+  { directories, database, paths, log }: ImageParts,
+  stack: AsyncDisposableStack,
+): Promise<EngineImages> {
+  const onError = (error: unknown): void => log.warn({ error: messageOf(error) }, 'snapshots');
+  const snapshots = stack.use(new SnapshotStore({ root: directories.snapshots, paths, onError }));
+  const unpacker = stack.use(
+    new LayerUnpacker({ maxWorkers: config.max_unpack_workers, snapshotRoot: directories.snapshots }),
+  );
+  const images = stack.use(
+    await openImages({
+      root: directories.images,
+      database,
+      layers: layerBackend(snapshots, unpacker),
+      certsRoots: config.certs_dirs,
+      environment: process.env,
+      pinnedImages: config.pinned,
+      maxDownloads: config.max_concurrent_downloads * pullsWorthOfDownloads,
+      maxDownloadsPerPull: config.max_concurrent_downloads,
+      pullProgressTimeoutMs: config.pull_progress_timeout_seconds * 1000,
+    }),
+  );
+  return {
+    images,
+    forContainers: forContainers(images, snapshots),
+    usageOf: async (id) => await snapshotUsage(snapshots, id),
+    containerFs: async () => await containerFs(snapshots),
+    recover: async (recoveryLog) => await recover(images, snapshots, recoveryLog),
+  };
+}
+
+function forContainers(images: Images, snapshots: SnapshotStore): EngineImages['forContainers'] {
+  const chainIdsOf = (image: Image): ChainId[] => image.layers.map(({ chainId }) => chainId);
+  const mustResolve = (reference: string): Image => {
+    const image = resolveImage(images.store, reference);
+    if (image === undefined)
+      throw new EngineError('not-found', `image ${quote(reference)} is not on this node`);
+    return image;
+  };
+  return {
+    resolve: (reference) => resolveImage(images.store, reference),
+    prepareSnapshot: async (key, imageId) =>
+      await prepareSnapshot(snapshots, { key, chainIds: chainIdsOf(mustResolve(imageId)) }),
+    unmountSnapshot: async (key) => await unmountSnapshot(snapshots, key),
+    removeSnapshot: async (key) => await removeSnapshot(snapshots, key),
+    mountReadOnly: async (reference, target) =>
+      await mountReadOnly(snapshots, { target, chainIds: chainIdsOf(mustResolve(reference)) }),
+  };
+}
+
+function layerBackend(snapshots: SnapshotStore, unpacker: LayerUnpacker): LayerBackend {
+  return {
+    list: () => listLayers(snapshots),
+    unpack: async (request) => await unpacker.unpack(request),
+    collect: (keep) => collectLayers(snapshots, keep),
+  };
+}
+
+async function containerFs(snapshots: SnapshotStore): Promise<ImageFsInfo> {
+  const usages = await Promise.all(
+    listSnapshots(snapshots).map(
+      async ({ key }) => await snapshotUsage(snapshots, key).catch(() => ({ bytes: 0, inodes: 0 })),
+    ),
+  );
+  return {
+    mountpoint: snapshots.root,
+    usedBytes: usages.reduce((sum, { bytes }) => sum + bytes, 0),
+    usedInodes: usages.reduce((sum, { inodes }) => sum + inodes, 0),
+    timestampMs: Date.now(),
+  };
+}
+
+async function recover(images: Images, snapshots: SnapshotStore, log: Log): Promise<void> {
+  sweepIngests(snapshots);
+  const { dropped, collected } = await recoverImages(images);
+  for (const { id, names, reason } of dropped)
+    log.error(
+      { image: id, names, reason },
+      'an image is not whole and was dropped: it has to be pulled again',
+    );
+  for (const failure of collected.failures) log.warn({ failure }, 'image garbage is left');
+}
