@@ -100,12 +100,18 @@ export function parseJson<T>(bytes: Buffer, schema: z.ZodType<T>, name: string):
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    throw refused(name, `not JSON: ${messageOf(error).slice(0, 200)}`, error);
+    throw refused(name, `not JSON: ${printable(messageOf(error))}`, error);
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
-  throw refused(name, `${issue?.path.map(String).join('.') || 'document'}: ${issue?.message ?? 'invalid'}`);
+  const where = issue?.path.map(String).join('.') || 'document';
+  throw refused(name, `${printable(where)}: ${printable(issue?.message ?? 'invalid')}`);
+}
+
+/** Text that a registry had a hand in, inside a message: one line, no control characters, not long. */
+function printable(text: string): string {
+  return text.slice(0, 200).replaceAll(/[^ -~]/g, '?');
 }
 
 function parseDocument(bytes: Buffer, name: string): Document {
