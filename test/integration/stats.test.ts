@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { cgroupOfProcess, detectHostCgroups } from '../../src/cgroups/host.ts';
+import { openContainerStore } from '../../src/containers/container.ts';
+import { sampleContainer, sampleInput } from '../../src/containers/spec/testing/sample-input.ts';
+import { newContainerId, newSandboxId, parseDigest } from '../../src/lib/ids.ts';
+import { RecordDatabase } from '../../src/lib/records.ts';
+import { createContainer } from '../../src/oci/monitor.ts';
+import { deleteContainer, startContainer } from '../../src/oci/runtime.ts';
+import { openSandboxStore } from '../../src/sandbox/sandbox.ts';
+import { CpuRates } from '../../src/stats/cpu-rates.ts';
+import { listPodMetrics, metricDescriptors } from '../../src/stats/metrics.ts';
+import {
+  containerUsage,
+  followDeletions,
+  listContainerUsage,
+  podUsage,
+  type UsageDeps,
+} from '../../src/stats/usage.ts';
+import { makeOciFixture, type OciFixture } from './oci-fixture.ts';
+
+/** Depend on what the host counts: block devices, cgroup v2, a quota in the request. */
+const optional = /^container_(?:fs_(?:reads|writes)|blkio|hugetlb|pressure|spec_cpu_quota)/;
+
+describe('usage of a pod with a running container', { timeout: 60_000 }, () => {
+  const host = detectHostCgroups();
+  const sandboxId = newSandboxId();
+  const running = newContainerId();
+  const ended = newContainerId();
+  let fixture: OciFixture;
+  let database: RecordDatabase;
+  let deps: UsageDeps;
+  let cgroup: string;
+
+  before(async () => {
+    fixture = await makeOciFixture();
+    database = RecordDatabase.open(join(fixture.directory, 'state.db'));
+    const onListenerError = (error: unknown): void => assert.fail(String(error));
+    const containers = openContainerStore(database, onListenerError);
+    const sandboxes = openSandboxStore(database, onListenerError);
+    const bundle = fixture.bundle(running, ['sh', '-c', 'while true; do sleep 1000; done']);
+    const processes = await createContainer(fixture.deps, {
+      id: running,
+      bundle,
+      terminal: false,
+      stdin: 'none',
+    });
+    cgroup = cgroupOfProcess(host, processes.process.pid) ?? '';
+    await startContainer(fixture.deps, { id: running });
+    const common = { version: 1, runtimeHandler: 'crun', createdAtNs: '1700000000000000000', bootId: 'boot' };
+    sandboxes.add({
+      ...common,
+      id: sandboxId,
+      config: sampleInput.pod,
+      cgroup: { parent: '/', isOwn: true },
+      state: { name: 'ready', ips: [], namespaces: { net: `/proc/${processes.process.pid}/ns/net` } },
+    });
+    const container = {
+      ...common,
+      sandboxId,
+      imageId: parseDigest(`sha256:${'0'.repeat(64)}`),
+      imageReference: 'registry.example/web:1',
+      cgroupsPath: cgroup,
+      stopSignal: 'SIGTERM',
+      user: { uid: 0, gid: 0, supplementalGroups: [] },
+      resources: { hugepageLimits: [], memoryLimitBytes: 64 * 1024 * 1024 },
+    };
+    containers.add({
+      ...container,
+      id: running,
+      config: sampleContainer,
+      state: { name: 'running', processes, startedAtNs: '1700000000000000000' },
+    });
+    const config = { ...sampleContainer, metadata: { name: 'gone', attempt: 0 } };
+    containers.add({
+      ...container,
+      id: ended,
+      config,
+      cgroupsPath: '/gantry-test-gone',
+      state: { name: 'exited', finishedAtNs: '1', exitCode: 0, reason: 'Completed' as const, message: '' },
+    });
+    deps = {
+      host,
+      containers,
+      sandboxes,
+      rates: new CpuRates(),
+      containerCgroup: (one) => one.cgroupsPath,
+      podCgroup: () => cgroup,
+      writableLayer: async () => ({
+        mountpoint: fixture.directory,
+        usedBytes: 10,
+        usedInodes: 2,
+        timestampMs: Date.now(),
+      }),
+      readFileInNetns: async () => Buffer.from('  eth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n'),
+    };
+  });
+  after(async () => {
+    await deleteContainer(fixture.deps, { id: running, force: true });
+    database[Symbol.dispose]();
+    await fixture[Symbol.asyncDispose]();
+  });
+
+  test('a running container has numbers, one that has ended has its layer', async () => {
+    const usage = await containerUsage(deps, deps.containers.mustFind(running));
+    assert.ok((usage.cgroup.cpu?.usageNs ?? 0n) > 0n);
+    assert.ok((usage.cgroup.memory?.usageBytes ?? 0) > 0);
+    assert.equal(usage.usageNanoCores, undefined);
+    const gone = await containerUsage(deps, deps.containers.mustFind(ended));
+    assert.deepEqual(gone.cgroup, {});
+    assert.equal(gone.writableLayer?.usedBytes, 10);
+    const listed = await listContainerUsage(deps, { labels: {} });
+    assert.deepEqual(
+      listed.map(({ container }) => container.id),
+      [running],
+    );
+  });
+
+  test('a pod has its containers and its interfaces', async () => {
+    using _ = followDeletions(deps);
+    const usage = await podUsage(deps, deps.sandboxes.mustFind(sandboxId));
+    assert.equal(usage.containers.length, 1);
+    assert.deepEqual(
+      usage.interfaces.map(({ name, sentBytes }) => [name, sentBytes]),
+      [['eth0', 5n]],
+    );
+    await assert.rejects(
+      listContainerUsage(deps, { labels: {} }, AbortSignal.abort(new Error('gone'))),
+      /gone/,
+    );
+  });
+
+  test('every metric has a value, with the labels of its descriptor', async () => {
+    const [pod] = await listPodMetrics(deps);
+    assert.equal(pod?.sandboxId, sandboxId);
+    const metrics = [...(pod?.metrics ?? []), ...(pod?.containers[0]?.metrics ?? [])];
+    for (const { name, labelKeys, help } of metricDescriptors()) {
+      assert.notEqual(help, '');
+      const found = metrics.filter((metric) => metric.name === name);
+      assert.ok(found.length > 0 || optional.test(name), `${name} has no value`);
+      for (const { labelValues } of found) assert.equal(labelValues.length, labelKeys.length, name);
+    }
+    const valueOf = (name: string): bigint | undefined =>
+      metrics.find((metric) => metric.name === name)?.value;
+    assert.equal(valueOf('container_spec_memory_limit_bytes'), 67_108_864n);
+    assert.equal(valueOf('container_fs_usage_bytes'), 10n);
+    assert.ok((valueOf('container_processes') ?? 0n) >= 1n);
+    assert.ok((valueOf('container_file_descriptors') ?? 0n) >= 3n);
+    assert.ok((valueOf('container_ulimits_soft') ?? 0n) > 0n);
+  });
+});
