@@ -158,6 +158,34 @@ describe('a registry that lies', () => {
     await assertRefused(context, serve(other, 3), { kind: 'data-loss', message: /the manifest says 3/ });
   });
 
+  test('about the entries of an index: size, type, nesting, absence', async () => {
+    await using context = await openTestImages();
+    const built = await image();
+    context.registry.serve('app', 'v1', built);
+    const platform = { os: 'linux', architecture: process.arch === 'x64' ? 'amd64' : process.arch };
+    const serve = (entry: object): string => {
+      const value = { schemaVersion: 2, mediaType: ociIndex, manifests: [{ ...entry, platform }] };
+      return context.registry.serveManifest('app', 'v3', jsonBlob(ociIndex, value));
+    };
+    const entry = descriptor(built.manifest);
+    await assertRefused(context, serve({ ...entry, size: 1 }), {
+      kind: 'data-loss',
+      message: /the index says 1/,
+    });
+    const typed = serve({ ...entry, mediaType: ociIndex });
+    await assertRefused(context, typed, { kind: 'data-loss', message: /the index calls/ });
+    const inner = jsonBlob(ociIndex, {
+      schemaVersion: 2,
+      mediaType: ociIndex,
+      manifests: [{ ...entry, platform }],
+    });
+    context.registry.serveManifest('app', 'inner', inner);
+    const nested = serve(descriptor(inner));
+    await assertRefused(context, nested, { kind: 'data-loss', message: /index that points at an index/ });
+    const gone = serve({ ...entry, digest: `sha256:${'2'.repeat(64)}` });
+    await assertRefused(context, gone, { kind: 'not-found', message: /@sha256:2+ not found/ });
+  });
+
   test('a layer that is no layer is refused before it is fetched', async () => {
     await using context = await openTestImages();
     const layer = { ...layerOfTar(Buffer.alloc(1024)), mediaType: 'text/html' };

@@ -59,31 +59,21 @@ export async function resolveRemote(
   return { id: manifest.config.digest, target, config, layers: manifest.layers, documents };
 }
 
+/** With what was read so far. */
+interface Collecting extends Wanted {
+  readonly documents: ImageDocument[];
+}
+
 async function findManifest(
   deps: ResolveDeps,
-  wanted: Wanted & { readonly documents: ImageDocument[] },
+  wanted: Collecting,
   signal: AbortSignal,
 ): Promise<{ target: Digest; manifest: ImageManifest }> {
-  const { reference } = wanted;
-  const name = canonicalString(reference);
-  const top = await readManifest(
-    deps,
-    { ...wanted, by: reference.digest ?? reference.tag ?? '', name },
-    signal,
-  );
+  const name = canonicalString(wanted.reference);
+  const top = await readTop(deps, wanted, signal);
   if (top.parsed.kind === 'manifest') return { target: top.digest, manifest: top.parsed };
   const entry = choosePlatform(top.parsed, wanted.platform, name);
-  const inner = await readManifest(
-    deps,
-    { ...wanted, by: entry.digest, name: digestReference(reference, entry.digest) },
-    signal,
-  );
-  if (inner.sizeBytes !== entry.sizeBytes) {
-    throw refused(
-      `manifest ${entry.digest} of ${name}`,
-      `${inner.sizeBytes} bytes, the index says ${entry.sizeBytes}`,
-    );
-  }
+  const inner = await readEntry(deps, { ...wanted, entry }, signal);
   if (inner.parsed.kind !== 'manifest') throw refused(name, 'an index that points at an index');
   if (inner.parsed.mediaType !== entry.mediaType) {
     throw refused(
@@ -94,18 +84,41 @@ async function findManifest(
   return { target: top.digest, manifest: inner.parsed };
 }
 
-/** Always asked of the registry, by digest too: whoever pulls must be let in, whatever is stored here already. */
-async function readManifest(
-  deps: ResolveDeps,
-  wanted: Wanted & { readonly documents: ImageDocument[]; readonly by: string; readonly name: string },
-  signal: AbortSignal,
-): Promise<{ digest: Digest; sizeBytes: number; parsed: ReturnType<typeof parseManifest> }> {
-  const what = `manifest of ${wanted.name}`;
-  const fetched = await fetchManifest(deps.repository, { tagOrDigest: wanted.by, what }, signal);
-  const { digest, bytes, contentType } = fetched;
+interface ReadManifest {
+  readonly digest: Digest;
+  readonly parsed: ReturnType<typeof parseManifest>;
+}
+
+/** What the reference points at is always asked of the registry, by digest too: whoever pulls must be let in. */
+async function readTop(deps: ResolveDeps, wanted: Collecting, signal: AbortSignal): Promise<ReadManifest> {
+  const { reference } = wanted;
+  const what = `manifest of ${canonicalString(reference)}`;
+  const tagOrDigest = reference.digest ?? reference.tag ?? '';
+  const { digest, bytes, contentType } = await fetchManifest(deps.repository, { tagOrDigest, what }, signal);
   wanted.lease(digest);
   wanted.documents.push({ digest, bytes });
-  return { digest, sizeBytes: bytes.length, parsed: parseManifest(bytes, { name: what, contentType }) };
+  return { digest, parsed: parseManifest(bytes, { name: what, contentType }) };
+}
+
+/** An entry of an index: from our own store when it is there, so that a pull of what is known is one request. */
+async function readEntry(
+  deps: ResolveDeps,
+  wanted: Collecting & { readonly entry: Descriptor },
+  signal: AbortSignal,
+): Promise<ReadManifest> {
+  const { digest, sizeBytes, mediaType } = wanted.entry;
+  const what = `manifest of ${digestReference(wanted.reference, digest)}`;
+  wanted.lease(digest);
+  const stored = await deps.content.read(digest);
+  const { bytes, contentType } =
+    stored === undefined
+      ? await fetchManifest(deps.repository, { tagOrDigest: digest, what }, signal)
+      : { bytes: stored, contentType: mediaType };
+  if (bytes.length !== sizeBytes) {
+    throw refused(what, `${bytes.length} bytes, the index says ${sizeBytes}`);
+  }
+  wanted.documents.push({ digest, bytes });
+  return { digest, parsed: parseManifest(bytes, { name: what, contentType }) };
 }
 
 function checkLayers(config: ImageConfigFile, manifest: ImageManifest, name: string): void {

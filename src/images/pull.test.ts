@@ -96,6 +96,9 @@ describe('pullImage', () => {
     const pulled = await pull(context, { reference, platform: { os: 'linux', architecture: 'arm64' } });
     assert.equal(pulled.id, images[1]?.config.digest);
     assert.deepEqual(pulled.repoDigests, [`${context.registry.host}/multi@${index.digest}`]);
+    const before = context.registry.requests.length;
+    await pull(context, { reference, platform: { os: 'linux', architecture: 'arm64' } });
+    assert.equal(context.registry.requests.length - before, 1, 'what is known costs one request');
     await assert.rejects(
       pull(context, { reference, platform: { os: 'linux', architecture: 's390x' } }),
       rejected('not-found', /linux\/s390x \(it has linux\/amd64, linux\/arm64\)/),
