@@ -39,7 +39,7 @@ async function startHolder(
 ): Promise<StoredProcess> {
   const deps = options.monitorDeps(sandbox.runtimeHandler);
   const bundle = bundleOf(options, sandbox);
-  mkdirSync(`${bundle}/rootfs`, { recursive: true, mode: 0o755 });
+  for (const name of ['dev', 'proc']) mkdirSync(`${bundle}/rootfs/${name}`, { recursive: true, mode: 0o755 });
   const spec = holderSpec(options.program(), namespaces, options.cgroupsPathFor(sandbox));
   writeFileSync(`${bundle}/config.json`, JSON.stringify(spec), { mode: 0o600 });
   const { process } = await createContainer(deps, {
