@@ -206,7 +206,7 @@ export class ConmonProcess implements Disposable {
 }
 
 /** undefined for what is not an answer of conmon. */
-export function parseAnswer(line: string): ConmonAnswer | undefined {
+function parseAnswer(line: string): ConmonAnswer | undefined {
   try {
     const value: unknown = JSON.parse(line);
     if (typeof value !== 'object' || value === null || !('data' in value)) return undefined;

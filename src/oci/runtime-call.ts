@@ -114,7 +114,7 @@ function writeInput(fd: number, input: string): void {
 }
 
 /** The text that comes out of a pipe. The process's end counts, not the pipe's: a hook that the runtime left behind may hold it. */
-export class CollectedPipe implements Disposable {
+class CollectedPipe implements Disposable {
   readonly #socket: Socket;
   readonly #chunks: Buffer[] = [];
   #sizeBytes = 0;

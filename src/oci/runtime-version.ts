@@ -20,7 +20,7 @@ export interface RuntimeFeatures {
 }
 
 /** Reads the first line of `--version`: `crun version 1.8.1`, `runc version 1.1.5+ds1`, `runsc version release-...`. */
-export function parseVersion(output: string): RuntimeIdentity {
+function parseVersion(output: string): RuntimeIdentity {
   const match = /^(\S+) version (\S+)/m.exec(output);
   const name = match?.[1];
   const kind = name === 'crun' || name === 'runc' ? name : 'other';
@@ -56,7 +56,7 @@ export async function probeFeatures(
 type Claims = Omit<RuntimeFeatures, 'source'>;
 
 /** https://github.com/opencontainers/runtime-spec/blob/v1.2.0/features.md */
-export function parseFeatures(answer: Readonly<Record<string, unknown>>): Claims {
+function parseFeatures(answer: Readonly<Record<string, unknown>>): Claims {
   const options = answer['mountOptions'];
   const idmap = member(member(member(answer, 'linux'), 'mountExtensions'), 'idmap');
   return {
@@ -66,13 +66,13 @@ export function parseFeatures(answer: Readonly<Record<string, unknown>>): Claims
 }
 
 /** crun has `rro` and idmapped mounts since 1.4; runc has both since 1.2, which answers `features`. */
-export function featuresByVersion(runtime: RuntimeIdentity): Claims {
+function featuresByVersion(runtime: RuntimeIdentity): Claims {
   const can = runtime.kind === 'crun' && isAtLeast(leadingNumbers(runtime.version), [1, 4]);
   return { recursiveReadOnlyMounts: can, idmappedMounts: can };
 }
 
 /** The leading numbers of a version text. */
-export function leadingNumbers(text: string): readonly [number, number] {
+function leadingNumbers(text: string): readonly [number, number] {
   const match = /^(\d+)\.(\d+)/.exec(text);
   return [Number(match?.[1] ?? 0), Number(match?.[2] ?? 0)];
 }

@@ -18,7 +18,7 @@ export interface Spec {
 }
 
 /** The root filesystem. `path` is absolute, or relative to the bundle. */
-export interface Root {
+interface Root {
   readonly path: string;
   readonly readonly?: boolean;
 }
@@ -41,7 +41,7 @@ export interface ProcessSpec {
   readonly ioPriority?: { readonly class: string; readonly priority: number };
 }
 
-export interface User {
+interface User {
   readonly uid: number;
   readonly gid: number;
   readonly umask?: number;
@@ -64,7 +64,7 @@ export interface Rlimit {
   readonly hard: number;
 }
 
-export interface Scheduler {
+interface Scheduler {
   readonly policy: string;
   readonly nice?: number;
   readonly priority?: number;
@@ -202,7 +202,7 @@ export interface CpuResources {
   readonly idle?: number;
 }
 
-export interface WeightDevice {
+interface WeightDevice {
   readonly major: number;
   readonly minor: number;
   readonly weight?: number;
@@ -210,13 +210,13 @@ export interface WeightDevice {
 }
 
 /** `rate` is bytes or operations per second. */
-export interface ThrottleDevice {
+interface ThrottleDevice {
   readonly major: number;
   readonly minor: number;
   readonly rate: number;
 }
 
-export interface BlockIoResources {
+interface BlockIoResources {
   readonly weight?: number;
   readonly leafWeight?: number;
   readonly weightDevice?: readonly WeightDevice[];
@@ -232,17 +232,17 @@ export interface HugepageLimit {
   readonly limit: number;
 }
 
-export interface NetworkResources {
+interface NetworkResources {
   readonly classID?: number;
   readonly priorities?: readonly { readonly name: string; readonly priority: number }[];
 }
 
-export interface RdmaLimit {
+interface RdmaLimit {
   readonly hcaHandles?: number;
   readonly hcaObjects?: number;
 }
 
-export type SeccompAction =
+type SeccompAction =
   | 'SCMP_ACT_KILL'
   | 'SCMP_ACT_KILL_PROCESS'
   | 'SCMP_ACT_KILL_THREAD'
@@ -253,7 +253,7 @@ export type SeccompAction =
   | 'SCMP_ACT_LOG'
   | 'SCMP_ACT_NOTIFY';
 
-export type SeccompOperator =
+type SeccompOperator =
   | 'SCMP_CMP_NE'
   | 'SCMP_CMP_LT'
   | 'SCMP_CMP_LE'

@@ -13,7 +13,7 @@ export interface MetricDescriptor {
 }
 
 /** `labelValues` in the order of the descriptor's `labelKeys`. */
-export interface Metric {
+interface Metric {
   readonly name: string;
   readonly type: 'counter' | 'gauge';
   readonly labelValues: readonly string[];

@@ -30,7 +30,7 @@ export async function readProcessFacts(pids: readonly number[]): Promise<Process
 }
 
 /** Lines such as `Max open files            1024                 4096                 files`. */
-export function parseLimits(text: string): ProcessFacts['softLimits'] {
+function parseLimits(text: string): ProcessFacts['softLimits'] {
   return text
     .split('\n')
     .map((line) => /^(Max [a-z ]+?)\s{2,}(\d+)\s/.exec(line))

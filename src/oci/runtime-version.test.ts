@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { isKind } from '../lib/errors.ts';
+import { identifyRuntime, probeFeatures } from './runtime-version.ts';
+
+describe('a program that answers like a runtime', () => {
+  let directory: string;
+  before(() => {
+    directory = mkdtempSync(join(tmpdir(), 'gantry-runtime-'));
+  });
+  after(() => {
+    rmSync(directory, { recursive: true });
+  });
+
+  function program(name: string, version: string, features?: string): string {
+    const path = join(directory, name);
+    const answer = features === undefined ? 'echo unknown command >&2; exit 1' : `echo '${features}'`;
+    const script = `#!/bin/sh\ncase "$1" in --version) printf '%s\\n' '${version}' 'spec: 1.0.0';; *) ${answer};; esac\n`;
+    writeFileSync(path, script, { mode: 0o755 });
+    return path;
+  }
+
+  test('says who it is', async () => {
+    assert.deepEqual(await identifyRuntime(program('a', 'crun version 1.8.1')), {
+      kind: 'crun',
+      version: '1.8.1',
+    });
+    assert.deepEqual(await identifyRuntime(program('b', 'runc version 1.1.5+ds1')), {
+      kind: 'runc',
+      version: '1.1.5+ds1',
+    });
+    const runsc = await identifyRuntime(program('c', 'runsc version release-20260801.0'));
+    assert.deepEqual(runsc, { kind: 'other', version: 'release-20260801.0' });
+  });
+
+  test('a missing or failing one is named', async () => {
+    await assert.rejects(identifyRuntime(join(directory, 'none')), (error: Error) => {
+      return isKind(error, 'failed-precondition') && error.message.includes(join(directory, 'none'));
+    });
+  });
+
+  test('features are asked', async () => {
+    const answer = { mountOptions: ['ro', 'rro'], linux: { mountExtensions: { idmap: { enabled: true } } } };
+    const path = program('asked', 'runc version 1.2.0', JSON.stringify(answer));
+    assert.deepEqual(await probeFeatures({ path, kind: 'runc', version: '1.2.0' }), {
+      recursiveReadOnlyMounts: true,
+      idmappedMounts: true,
+      source: 'asked',
+    });
+    const old = program('old', 'runc version 1.1.5', JSON.stringify({ mountOptions: ['rro'] }));
+    assert.equal((await probeFeatures({ path: old, kind: 'runc', version: '1.1.5' })).idmappedMounts, false);
+  });
+
+  test('what cannot be asked is known by version', async () => {
+    const path = program('silent', 'crun version 1.8.1');
+    const known = { recursiveReadOnlyMounts: true, idmappedMounts: true, source: 'known by version' };
+    assert.deepEqual(await probeFeatures({ path, kind: 'crun', version: '1.8.1' }), known);
+    const unknown = { recursiveReadOnlyMounts: false, idmappedMounts: false, source: 'known by version' };
+    assert.deepEqual(await probeFeatures({ path, kind: 'crun', version: '0.17' }), unknown);
+    assert.deepEqual(await probeFeatures({ path, kind: 'other', version: 'x' }), unknown);
+    const garbage = program('garbage', 'crun version 1.0', 'not json');
+    assert.equal(
+      (await probeFeatures({ path: garbage, kind: 'crun', version: '1.0' })).source,
+      'known by version',
+    );
+  });
+});
