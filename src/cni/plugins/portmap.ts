@@ -2,7 +2,7 @@
 import { EngineError, errnoOf } from '../../lib/errors.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { runCommand } from '../../linux/command.ts';
-import { getLink } from '../../linux/netlink/links.ts';
+import { getLink, setBridgePort } from '../../linux/netlink/links.ts';
 import { lookupRoute } from '../../linux/netlink/routes.ts';
 import { applyNftables, hasNftablesChain } from '../../linux/nftables.ts';
 import type {
@@ -45,7 +45,9 @@ export class PortmapPlugin implements InProcessPlugin {
     using _ = await this.#turns.acquire('rules');
     await create(elements);
     await forgetFlows(config);
-    if (config.snat) await routeLoopback(deps, pods);
+    if (!config.snat) return result;
+    reflectToPod(deps, result);
+    await routeLoopback(deps, pods);
     return result;
   }
 
@@ -143,6 +145,18 @@ async function routeLoopback(deps: PluginDeps, pods: ReturnType<typeof podAddres
   const link = index === undefined ? undefined : getLink(deps.route, index);
   if (link === undefined || link.name === 'lo') return;
   await deps.writeSysctl(undefined, `net/ipv4/conf/${link.name}/route_localnet`, '1');
+}
+
+/**
+ * Where bridged packets pass by the IP rules too (br_netfilter), a pod that asks for its own host port is answered by
+ * the bridge, which sends nothing back to the port that it came from unless that port is a hairpin.
+ */
+function reflectToPod(deps: PluginDeps, result: CniResult): void {
+  for (const { name, sandbox } of result.interfaces) {
+    const link = sandbox === undefined ? getLink(deps.route, name) : undefined;
+    if (link?.kind !== 'veth' || link.bridgePort === undefined || link.bridgePort.hairpin) continue;
+    setBridgePort(deps.route, { index: link.index, hairpin: true });
+  }
 }
 
 /** UDP senders that began before keep the way that the kernel remembers, until it forgets. Best effort: needs conntrack(8). */
