@@ -1,4 +1,6 @@
 /** What may be done to a path that can hang, and how it travels to an expendable thread and back. */
+import type { CopyTreeRequest } from './copy-tree.ts';
+import type { LabelTreeRequest } from './label-tree.ts';
 import type { BindOptions } from './mount.ts';
 
 /** What a caller wants to know of a path. */
@@ -49,6 +51,13 @@ export interface PathOperations {
     readonly args: { readonly path: string; readonly flags: number };
     readonly result: number | undefined;
   };
+  /** As copyTree: `path` is the root file system, `stop` ends it early. */
+  readonly 'copy-tree': {
+    readonly args: Omit<CopyTreeRequest, 'root'> & { readonly path: string };
+    readonly result: boolean;
+  };
+  /** As labelTree: `stop` ends it early. */
+  readonly 'label-tree': { readonly args: LabelTreeRequest; readonly result: undefined };
 }
 
 export type PathOperation = keyof PathOperations;

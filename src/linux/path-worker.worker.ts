@@ -12,7 +12,9 @@ import {
 import { parentPort } from 'node:worker_threads';
 import { errnoOf, messageOf } from '../lib/errors.ts';
 import { openInRoot, pathDirectory } from './at.ts';
+import { copyTree } from './copy-tree.ts';
 import { errnoNumber, SyscallError } from './errors.ts';
+import { labelTree } from './label-tree.ts';
 import { O_CLOEXEC, O_PATH } from './libc.ts';
 import { bindMountFd, unmount } from './mount.ts';
 import type {
@@ -42,6 +44,11 @@ function perform(request: PathRequest): PathResult<PathOperation> {
       return ifThere(() => readdirSync(request.args.path));
     case 'open':
       return ifThere(() => openSync(request.args.path, request.args.flags | O_CLOEXEC));
+    case 'copy-tree':
+      return copyTree({ ...request.args, root: request.args.path });
+    case 'label-tree':
+      labelTree(request.args);
+      return undefined;
   }
 }
 
