@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { layerDirectoryName, type LayerRecord, readLayerRecord } from './layer-record.ts';
 import {
@@ -62,7 +62,19 @@ export class LayerUnpacker implements AsyncDisposable {
       limits: this.#limits,
     } as const;
     const source = 'path' in request.source ? undefined : request.source;
-    return unpackedOf(await this.#workers.run(job, { source, signal: request.signal }));
+    try {
+      return unpackedOf(await this.#workers.run(job, { source, signal: request.signal }));
+    } catch (error) {
+      await this.#clearAfterDeath(job.ingestName);
+      throw error;
+    }
+  }
+
+  /** A worker undoes what it did, unless it died. What cannot be cleared now is swept at the next start. */
+  async #clearAfterDeath(ingestName: string): Promise<void> {
+    if (!existsSync(join(this.#snapshotsDirectory, ingestName))) return;
+    const job = { name: 'remove', directory: this.#snapshotsDirectory, entries: [ingestName] } as const;
+    await this.#workers.run(job).catch(() => undefined);
   }
 
   /** Ends all threads; what is being unpacked is undone first and rejects as unavailable. */

@@ -58,7 +58,7 @@ export class LayerWorkers implements AsyncDisposable {
   }
 
   async #queue(job: LayerJob, options: Conversation['options']): Promise<unknown> {
-    using _ = await this.#permits.acquire(options.signal);
+    using _ = await this.#turn(options);
     const worker = this.#take();
     let isReusable = false;
     try {
@@ -71,6 +71,16 @@ export class LayerWorkers implements AsyncDisposable {
     } finally {
       if (isReusable) this.#putBack(worker);
       else await worker.terminate();
+    }
+  }
+
+  /** A source that will not be read is closed, so that its download ends too. */
+  async #turn(options: Conversation['options']): Promise<Disposable> {
+    try {
+      return await this.#permits.acquire(options.signal);
+    } catch (error) {
+      void options.source?.[Symbol.asyncIterator]().return?.();
+      throw error;
     }
   }
 

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { EngineError } from '../../lib/errors.ts';
+import { defaultLayerLimits } from './layer-types.ts';
+import { TarReader } from './tar-reader.ts';
 import { archive, entry, header, longName, pax } from './tar-build.fixture.ts';
 import { refuses, unpack } from './unpack.fixture.ts';
 
@@ -99,3 +102,77 @@ test('damaged and cut archives', async () => {
     /name too long/,
   );
 });
+
+/** The same sequence on every run. */
+function* randomNumbers(seed: number): Generator<number> {
+  let state = seed;
+  for (;;) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    yield state / 2 ** 32;
+  }
+}
+
+function eventsOf(parts: readonly Buffer[]): string[] {
+  const events: string[] = [];
+  const reader = new TarReader(defaultLayerLimits, {
+    begin: (found) => events.push(`begin ${found.name} ${found.contentBytes}`),
+    data: (chunk, start, end, offset) => {
+      for (let at = start; at < end; at += 1) events.push(`${offset + at - start}:${chunk[at]}`);
+    },
+    finish: () => events.push('finish'),
+  });
+  for (const part of parts) reader.write(part);
+  reader.end();
+  return events;
+}
+
+const sample = archive(
+  entry({ name: 'one/' }),
+  longName(`long/${'n'.repeat(200)}`),
+  entry({ name: 'x' }, 'abcdefghij'),
+  pax({ path: 'pax', 'SCHILY.xattr.user.a': 'b', mtime: '1.5' }),
+  entry({ name: 'y' }, 'k'.repeat(600)),
+  pax({ 'GNU.sparse.size': '50', 'GNU.sparse.map': '10,2,40,1' }),
+  entry({ name: 'sparse' }, 'pqr'),
+  entry({ name: 'link', type: '2', link: 'one' }),
+);
+
+test('however the bytes are cut, the entries are the same', () => {
+  const whole = eventsOf([sample]);
+  const random = randomNumbers(7);
+  for (let round = 0; round < 60; round += 1) {
+    const parts: Buffer[] = [];
+    for (let at = 0; at < sample.length;) {
+      const length = 1 + Math.floor((random.next().value ?? 0) * (round < 5 ? 3 : 1500));
+      parts.push(sample.subarray(at, at + length));
+      at += length;
+    }
+    assert.deepEqual(eventsOf(parts), whole);
+  }
+});
+
+test('mutated archives are read or refused, never worse', () => {
+  const random = randomNumbers(11);
+  const next = (below: number): number => Math.floor((random.next().value ?? 0) * below);
+  let refused = 0;
+  for (let round = 0; round < 3000; round += 1) {
+    const mutant = Buffer.from(sample);
+    for (let change = 0; change <= next(4); change += 1) mutant[next(mutant.length)] = next(256);
+    // Half of them with checksums that hold, so that the fields behind them are reached.
+    if (round % 2 === 0) for (let at = 0; at + 512 <= mutant.length; at += 512) repairChecksum(mutant, at);
+    try {
+      eventsOf([mutant.subarray(0, round % 3 === 0 ? next(mutant.length) : mutant.length)]);
+    } catch (error) {
+      assert.ok(error instanceof EngineError && error.kind !== 'internal', String(error));
+      refused += 1;
+    }
+  }
+  assert.ok(refused > 500, String(refused));
+});
+
+function repairChecksum(archiveBytes: Buffer, at: number): void {
+  if (archiveBytes.toString('latin1', at + 257, at + 262) !== 'ustar') return;
+  archiveBytes.fill(0x20, at + 148, at + 156);
+  const sum = archiveBytes.subarray(at, at + 512).reduce((total, byte) => total + byte, 0);
+  archiveBytes.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1');
+}

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { EngineError } from '../../lib/errors.ts';
 import type { ChainId } from '../../lib/ids.ts';
 import { ingestPrefix } from '../layers/layer-unpacker.ts';
-import { readLayerRecord } from '../layers/layer-record.ts';
+import { layerDirectoryName, readLayerRecord } from '../layers/layer-record.ts';
 import { listImageMounts } from './image-mounts.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import type { DiskUsage, StoredLayer } from './snapshot-types.ts';
@@ -51,9 +51,7 @@ export function listLayers(store: SnapshotStore): StoredLayer[] {
  * @returns what was removed
  */
 export function collectLayers(store: SnapshotStore, keep: ReadonlySet<ChainId>): StoredLayer[] {
-  const used = new Set<ChainId>();
-  const users = [...listSnapshots(store), ...listImageMounts(store)];
-  for (const { chainIds } of users) for (const chainId of chainIds) used.add(chainId);
+  const used = usedChainIds(store);
   for (const chain of store.pendingChains) for (const chainId of chain) used.add(chainId);
   const removed: StoredLayer[] = [];
   for (const layer of listLayers(store)) {
@@ -66,11 +64,14 @@ export function collectLayers(store: SnapshotStore, keep: ReadonlySet<ChainId>):
 
 /**
  * At start, before any pull or container: deletes what a crash left unfinished (layers in work, snapshots in work,
- * trash, records of image mounts that are gone). Deleting goes on in the background.
+ * trash, records of image mounts that are gone), and layers whose record cannot be read, unless a container has them:
+ * the next pull then makes them anew. Deleting goes on in the background.
  */
 export function sweepIngests(store: SnapshotStore): void {
+  const used = usedLayerNames(store);
   for (const name of readdirSync(store.layersDirectory)) {
-    if (name.startsWith(ingestPrefix)) store.discard(join(store.layersDirectory, name));
+    const isUnfinished = name.startsWith(ingestPrefix) || (!used.has(name) && !isReadable(store, name));
+    if (isUnfinished) store.discard(join(store.layersDirectory, name));
   }
   for (const name of readdirSync(store.containersDirectory)) {
     if (name.startsWith(unfinishedPrefix)) store.discard(join(store.containersDirectory, name));
@@ -80,4 +81,22 @@ export function sweepIngests(store: SnapshotStore): void {
   }
   const trash = readdirSync(store.trashDirectory);
   if (trash.length > 0) store.deleteTrash(trash);
+}
+
+function usedChainIds(store: SnapshotStore): Set<ChainId> {
+  const users = [...listSnapshots(store), ...listImageMounts(store)];
+  return new Set(users.flatMap(({ chainIds }) => chainIds));
+}
+
+function usedLayerNames(store: SnapshotStore): Set<string> {
+  return new Set([...usedChainIds(store)].map(layerDirectoryName));
+}
+
+function isReadable(store: SnapshotStore, name: string): boolean {
+  try {
+    return readLayerRecord(join(store.layersDirectory, name)) !== undefined;
+  } catch (error) {
+    store.onError(error);
+    return false;
+  }
 }

@@ -214,7 +214,9 @@ test('after a crash: the sweep deletes what was unfinished and keeps what was wh
   const torn = newContainerId();
   mkdirSync(join(root, 'containers', torn));
   writeFileSync(join(root, 'containers', torn, 'snapshot.json'), '');
+  mkdirSync(join(root, 'snapshots', 'e'.repeat(64)));
   mkdirSync(join(root, 'snapshots', 'f'.repeat(64)));
+  writeFileSync(join(root, 'snapshots', 'f'.repeat(64), 'layer.json'), '');
   await before.close();
 
   const store = newStore(root);
@@ -233,7 +235,9 @@ test('after a crash: the sweep deletes what was unfinished and keeps what was wh
     ]),
   );
   assert.equal(listLayers(store).length, 1);
-  assert.equal(errors.length, 2, 'the torn snapshot and the directory that is no layer are told');
+  assert.equal(readdirSync(join(root, 'snapshots')).length, 1);
+  assert.match(errors.map(String).join(), new RegExp(`${torn}.*`));
+  assert.match(errors.map(String).join(), /f{64}\/layer.json/);
   await assert.rejects(mountSnapshot(store, torn), { kind: 'data-loss', message: new RegExp(torn) });
   await removeSnapshot(store, torn);
   const { rootfs } = await mountSnapshot(store, key);
@@ -241,6 +245,31 @@ test('after a crash: the sweep deletes what was unfinished and keeps what was wh
   await removeSnapshot(store, key);
   await store[Symbol.asyncDispose]();
   assert.ok(!existsSync(rootfs));
+});
+
+test('a full disk: a clear error and nothing left, of a layer as of a snapshot', async () => {
+  const root = join(base, 'full');
+  mkdirSync(root);
+  mountTmpfs({ target: root, sizeBytes: 1024 * 1024 });
+  const full = new OverlaySnapshotter(root);
+  const tar = archive(entry({ name: 'small' }), entry({ name: 'large' }, Buffer.alloc(3 * 1024 * 1024, 1)));
+  await assert.rejects(full.addLayer(tar, []), {
+    kind: 'resource-exhausted',
+    message: /unpack the layer sha256:.*entry "large".*ENOSPC/,
+  });
+  assert.deepEqual(readdirSync(join(root, 'snapshots')), []);
+  const chain = [await full.addLayer(archive(entry({ name: 'small' })), [])];
+  const filler = join(root, 'filler');
+  assert.throws(() => writeFileSync(filler, Buffer.alloc(2 * 1024 * 1024)), { code: 'ENOSPC' });
+  await assert.rejects(full.prepare(newContainerId(), chain), { kind: 'resource-exhausted' });
+  await full.store.deleted();
+  assert.deepEqual(readdirSync(join(root, 'containers')), []);
+  rmSync(filler);
+  const key = newContainerId();
+  await full.prepare(key, chain);
+  await full.remove(key);
+  await full.close();
+  unmount(root);
 });
 
 test('a snapshot in use is taken away all the same', async () => {
