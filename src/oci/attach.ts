@@ -43,7 +43,6 @@ export class MonitorStreams {
   /** Ends the streams; the process at the other side goes on. */
   close(): void {
     this.#connected.reject(new Error('the streams were closed before they were connected'));
-    this.#connection?.close();
     this.#end();
   }
 
@@ -70,6 +69,7 @@ export class MonitorStreams {
   }
 
   #end(): void {
+    this.#connection?.close();
     for (const output of [this.stdout, this.stderr])
       if (!output.destroyed && !output.readableEnded) output.push(null);
     this.stdin.destroy();

@@ -136,8 +136,16 @@ describe('exec in a container', { timeout: 90_000 }, () => {
     assert.equal((await session.exit).exitCode, 6);
   });
 
-  test('nothing of an exec is left', async () => {
-    assert.equal((await outcome(start(['true']))).exitCode, 0);
+  test('nothing of an exec is left: no file, no descriptor', async () => {
+    await outcome(start(['true']));
+    const before = readdirSync('/proc/self/fd').length;
+    for (const terminal of [false, true]) {
+      const session = start(['true'], { terminal, stdin: true });
+      assert.equal((await outcome(session)).exitCode, 0);
+      await assert.rejects(outcome(start(['no-such-program'], { terminal })));
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(readdirSync('/proc/self/fd').length, before);
     assert.deepEqual(
       readdirSync(fixture.directory).filter((name) => name.startsWith('exec-')),
       [],
