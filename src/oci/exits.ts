@@ -6,7 +6,7 @@
 import { type FSWatcher, readdirSync, readFileSync, rmSync, statSync, watch } from 'node:fs';
 import { basename } from 'node:path';
 import { EventSource } from '../lib/events.ts';
-import { openPidfd, processStartTicks, watchExit } from '../linux/pidfd.ts';
+import { openProcess, watchExit } from '../linux/pidfd.ts';
 import { close } from '../linux/libc.ts';
 import type { Poller } from '../linux/poll.ts';
 import type { MonitoredContainer, StoredProcess } from './monitor.ts';
@@ -132,17 +132,12 @@ export class ExitWatcher implements Disposable {
     return !this.#close.signal.aborted && this.#tracked.get(id) === processes;
   }
 
-  /** Resolves at once when that process is gone already: the pid may belong to another one by now. */
-  async #ended(identity: StoredProcess): Promise<void> {
-    let pidfd: number;
+  /** Resolves at once when that process is gone already: its pid may belong to another one by now. */
+  async #ended({ pid, startTicks }: StoredProcess): Promise<void> {
+    const pidfd = openProcess({ pid, startTicks: BigInt(startTicks) });
+    if (pidfd === undefined) return;
     try {
-      pidfd = openPidfd(identity.pid);
-    } catch {
-      return;
-    }
-    try {
-      if (String(processStartTicks(identity.pid)) === identity.startTicks)
-        await watchExit(pidfd, this.#poller, this.#close.signal);
+      await watchExit(pidfd, this.#poller, this.#close.signal);
     } finally {
       close(pidfd);
     }
