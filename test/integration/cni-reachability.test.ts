@@ -272,6 +272,17 @@ if (isOnStage()) {
     }
   });
 
+  test('a namespace whose path is gone but that somebody keeps loses its link to the bridge', async () => {
+    reset();
+    await using pod = await new Pod('one').attach();
+    const ports = (): string =>
+      execFileSync('ip', ['link', 'show', 'master', bridgeName], { encoding: 'utf8' });
+    assert.match(ports(), /veth/);
+    await bridge.del(deps, pod.request({ netnsPath: '/run/netns/gone' }));
+    assert.equal(ports(), '');
+    assert.equal(ruleset(), '');
+  });
+
   test('isolated ports reach the host and not each other', async () => {
     reset();
     const isolated = { ...config, portIsolation: true };

@@ -83,7 +83,7 @@ export function ensureGateway(
 
 /** The port that carries the gateway of a VLAN: a veth whose near end has the addresses and whose far end is tagged. */
 export async function ensureVlanPort(deps: PluginDeps, config: BridgeConfig, bridge: Link): Promise<Link> {
-  const name = `${config.bridge}.${config.vlan}`;
+  const name = vlanPortName(config);
   const found = getLink(deps.route, name);
   if (found !== undefined) return found;
   const plain = {
@@ -97,13 +97,19 @@ export async function ensureVlanPort(deps: PluginDeps, config: BridgeConfig, bri
   try {
     connectPod(deps, plain, { bridge, netnsPath: '/proc/thread-self/ns/net', ifName: name });
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST' && getLink(deps.route, name) === undefined) throw error;
+    // Another process may have been faster.
+    if (getLink(deps.route, name) === undefined) throw error;
   }
   const link = getLink(deps.route, name);
   if (link === undefined) throw new EngineError('unavailable', `link ${name} was removed while it was made`);
   await writeOptionalSysctl(deps, undefined, `net/ipv6/conf/${name}/accept_ra`, '0');
   setLink(deps.route, { index: link.index, up: true });
   return link;
+}
+
+/** The name of the link that has the gateway's addresses on a VLAN. */
+export function vlanPortName(config: BridgeConfig): string {
+  return `${config.bridge}.${config.vlan}`;
 }
 
 /** Sysctls that a kernel without IPv6 does not have are no reason to fail. */

@@ -1,5 +1,5 @@
 /** The pod's side of a bridge network: the interface with its addresses and routes, as the result says. */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as yieldOnce, setTimeout as delay } from 'node:timers/promises';
 import { EngineError } from '../../lib/errors.ts';
 import {
   formatPrefix,
@@ -19,10 +19,10 @@ import type { BridgeConfig } from './bridge-config.ts';
 import { writeOptionalSysctl } from './bridge-host.ts';
 
 const settlePatienceMs = 5000;
-const settlePauseMs = 20;
+const maxSettlePauseMs = 20;
 
 /** Where the pod's interface stands in a result's list: behind the bridge and the host's end. */
-export const podInterfaceIndex = 2;
+const podInterfaceIndex = 2;
 
 /** IPAM's answer, completed as a bridge with these keys does: gateways, default routes, the interface of each address. */
 export function completeAddresses(
@@ -105,7 +105,8 @@ async function writeSysctls(
 /** Until duplicate address detection is through. With it off that is at once. */
 async function settle(pod: RouteSocket, link: Link): Promise<void> {
   const deadline = performance.now() + settlePatienceMs;
-  for (;;) {
+  // The kernel's worker needs some microseconds even when there is nothing to detect.
+  for (let pauseMs = 0; ; pauseMs = Math.min(Math.max(1, pauseMs * 2), maxSettlePauseMs)) {
     const addresses = listAddresses(pod, { index: link.index, family: 6 });
     const duplicate = addresses.find(({ isDuplicate }) => isDuplicate);
     if (duplicate !== undefined) {
@@ -119,7 +120,7 @@ async function settle(pod: RouteSocket, link: Link): Promise<void> {
         `${link.name} still has tentative addresses after ${settlePatienceMs} ms`,
       );
     }
-    await delay(settlePauseMs);
+    await (pauseMs === 0 ? yieldOnce() : delay(pauseMs));
   }
 }
 

@@ -20,7 +20,7 @@ import type {
 } from '../plugin-types.ts';
 import { checkAttachment } from './bridge-check.ts';
 import { parseBridgeConfig, unknownBridgeKey, type BridgeConfig } from './bridge-config.ts';
-import { connectPod, ensureBridge, ensureGateway, ensureVlanPort } from './bridge-host.ts';
+import { connectPod, ensureBridge, ensureGateway, ensureVlanPort, vlanPortName } from './bridge-host.ts';
 import { completeAddresses, configurePod, requirePodLink } from './bridge-pod.ts';
 import { Masquerade, type Member } from './masquerade.ts';
 import { networkSuffix, ownerLabel } from './owner-label.ts';
@@ -96,6 +96,7 @@ export class BridgePlugin implements InProcessPlugin {
     try {
       const link = pod === undefined ? undefined : getLink(pod, request.ifName);
       if (pod !== undefined && link !== undefined) await deleteIfThere(pod, link.index);
+      if (pod === undefined) await this.#removeStrayPort(deps, config, request);
     } finally {
       pod?.[Symbol.dispose]();
     }
@@ -138,6 +139,16 @@ export class BridgePlugin implements InProcessPlugin {
     const labels = new Set(valid.map((each) => ownerLabel(parsed.name, each.containerID, each.ifname)));
     const suffix = networkSuffix(parsed.name);
     await this.#spoofCheck.remove((label) => label.endsWith(suffix) && !labels.has(label));
+  }
+
+  /** The path of the namespace is gone, but a process may keep the namespace, and so its link to the bridge. */
+  async #removeStrayPort(deps: PluginDeps, config: BridgeConfig, request: PluginRequest): Promise<void> {
+    const bridgeIndex = getLink(deps.route, config.bridge)?.index;
+    for (const { name, mac, sandbox } of request.prevResult?.interfaces ?? []) {
+      const link = sandbox === undefined ? getLink(deps.route, name) : undefined;
+      const isOurs = link?.kind === 'veth' && link.masterIndex === bridgeIndex && link.mac === mac;
+      if (link !== undefined && isOurs && name !== vlanPortName(config)) await removeHostLink(link);
+    }
   }
 
   async #setUpGateway(

@@ -23,7 +23,7 @@ const schema = z.object({
   runtimeConfig: z.object({ portMappings: z.array(mappingSchema).nullish() }).nullish(),
 });
 
-export type PortMapping = z.output<typeof mappingSchema>;
+type PortMapping = z.output<typeof mappingSchema>;
 
 export interface PortmapConfig {
   readonly network: string;

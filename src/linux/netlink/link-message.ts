@@ -12,7 +12,7 @@ const operStates = [
   'dormant',
   'up',
 ] as const;
-export type OperState = (typeof operStates)[number];
+type OperState = (typeof operStates)[number];
 
 /** A network interface as the kernel shows it. */
 export interface Link {
@@ -40,7 +40,7 @@ export interface Link {
   readonly vlanFiltering: boolean | undefined;
 }
 
-export interface BridgePort {
+interface BridgePort {
   /** The spanning tree state: 3 is forwarding. */
   readonly state: number;
   readonly hairpin: boolean;
@@ -70,7 +70,7 @@ export interface LinkAttributes {
 }
 
 /** The far end of a veth pair. */
-export interface VethPeer {
+interface VethPeer {
   readonly name: string;
   readonly netnsFd?: number;
   readonly mtu?: number;

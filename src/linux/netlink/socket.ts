@@ -5,7 +5,7 @@
 import koffi from 'koffi';
 import { bind, close } from '../libc.ts';
 import { errnoOf, messageOf } from '../../lib/errors.ts';
-import { KeyedLock } from '../../lib/keyed-lock.ts';
+import { Semaphore } from '../../lib/semaphore.ts';
 import { SyscallError, errnoNumber } from '../errors.ts';
 import {
   controlType,
@@ -40,6 +40,8 @@ const MSG_TRUNC = 0x20;
 const receiveTimeoutSeconds = 5;
 const receiveBytes = 256 * 1024;
 const dumpAttempts = 20;
+// Of the four threads of libuv's pool, which file operations need too.
+const slowAtOnce = 2;
 
 const socket = bind<[domain: number, type: number, protocol: number]>(
   'int socket(int domain, int type, int protocol)',
@@ -92,11 +94,11 @@ export class NetlinkSocket implements Disposable {
 
   /**
    * As `execute`, for what the kernel takes tens of milliseconds for (it ends a link only when nobody can use it any
-   * more). All of these of one process wait for each other, so that they block one thread of libuv's pool at most;
-   * the kernel would let them wait for each other anyway. The socket is not to be used until the promise settles.
+   * more). At most two at a time in this process, because each blocks a thread of libuv's pool. The socket is not to
+   * be used until the promise settles.
    */
   async executeSlowly(call: NetlinkCall): Promise<void> {
-    using _ = await slowTurns.acquire('netlink');
+    using _ = await slowTurns.acquire();
     const bytes = this.#encode(call, messageFlag.ack);
     const sent = await sendInPool(this.#fd, bytes);
     // The pool's thread keeps its errno to itself.
@@ -201,10 +203,10 @@ function failure(call: NetlinkCall, errno: number, detail: string | undefined): 
   });
 }
 
-const slowTurns = new KeyedLock<'netlink'>();
+const slowTurns = new Semaphore(slowAtOnce);
 let sendFunction: ReturnType<ReturnType<typeof koffi.load>['func']> | undefined;
 
-/** The one exception to the rule of libc.ts: bounded in time, one at a time, and the socket keeps its own namespace. */
+/** The one exception to the rule of libc.ts: bounded in time, few at a time, and the socket keeps its own namespace. */
 async function sendInPool(fd: number, bytes: Buffer): Promise<number> {
   sendFunction ??= koffi.load(null).func('int64_t send(int fd, const void *data, size_t length, int flags)');
   const sent = Promise.withResolvers<number>();
