@@ -34,6 +34,8 @@ export interface EngineImages {
   usageOf(id: ContainerId): Promise<MeasuredUsage>;
   /** The sum over all containers. */
   containerFs(): Promise<ImageFsInfo>;
+  /** Removes writable layers of containers that nothing knows: after a power loss a record may be older than its layer. */
+  removeOrphans(known: ReadonlySet<string>): Promise<void>;
   /** Once, at start, before anything else is asked. */
   recover(log: Log): Promise<void>;
 }
@@ -77,6 +79,10 @@ export async function startImages(
     forContainers: forContainers(images, snapshots),
     usageOf: async (id) => await snapshotUsage(snapshots, id),
     containerFs: async () => await containerFs(snapshots),
+    removeOrphans: async (known) => {
+      for (const { key } of listSnapshots(snapshots))
+        if (!known.has(key)) await removeSnapshot(snapshots, key);
+    },
     recover: async (recoveryLog) => await recover(images, snapshots, recoveryLog),
   };
 }

@@ -13,6 +13,10 @@ export async function recoverEngine(
   await recoverContainers(containers, log);
   exits.start();
   await recoverSandboxes(sandboxes, log);
-  const valid = parts.stores.sandboxes.all().map(({ id }) => id);
-  await parts.networks.collectGarbage(valid);
+  // What belongs to a record that this release cannot read is not garbage: a release that can will want it.
+  const unreadable = parts.stores.database.rejected.map(({ id }) => id);
+  await parts.images.removeOrphans(
+    new Set([...parts.stores.containers.all().map(({ id }) => id), ...unreadable]),
+  );
+  await parts.networks.collectGarbage([...parts.stores.sandboxes.all().map(({ id }) => id), ...unreadable]);
 }

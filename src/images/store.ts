@@ -15,7 +15,7 @@ export class ImageStore {
 
   /** Loads the records. Where a crash left one tag on two images, the one pulled last keeps it. */
   constructor(database: RecordDatabase, isPinned: PinRule) {
-    this.#records = database.collection<ImageId, ImageRecord>('images', 1);
+    this.#records = database.collection<ImageId, ImageRecord>('images', 1, { survivesPowerLoss: true });
     this.#isPinned = isPinned;
     const oldestFirst = [...this.#records.values()].toSorted((a, b) => a.pulledAtMs - b.pulledAtMs);
     for (const record of oldestFirst) this.#index(record);

@@ -52,10 +52,13 @@ export class RecordDatabase implements Disposable {
   /**
    * Loads a collection. `currentVersion` is the only version accepted; rows of others, and rows that are not
    * JSON objects, go to `rejected` and stay on disk for the release that can read them.
+   *
+   * What was written survives a crash of the daemon; with `survivesPowerLoss` one of the machine too, for a sync a write.
    */
   collection<K extends string, T extends Versioned>(
     name: string,
     currentVersion: number,
+    options: { readonly survivesPowerLoss?: boolean } = {},
   ): RecordCollection<K, T> {
     if (!/^[a-z_]+$/.test(name)) throw new EngineError('internal', `collection name ${name}`);
     this.#database.exec(
@@ -75,6 +78,8 @@ export class RecordDatabase implements Disposable {
         `INSERT INTO ${name} (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record`,
       ),
       delete: this.#database.prepare(`DELETE FROM ${name} WHERE id = ?`),
+      setSynchronous: (mode) =>
+        options.survivesPowerLoss === true && this.#database.exec(`PRAGMA synchronous = ${mode}`),
     });
   }
 
@@ -83,14 +88,18 @@ export class RecordDatabase implements Disposable {
   }
 }
 
+interface CollectionStatements {
+  readonly put: StatementSync;
+  readonly delete: StatementSync;
+  /** How far the next writes go before they return; nothing where the collection does not ask for more. */
+  readonly setSynchronous: (mode: 'FULL' | 'NORMAL') => void;
+}
+
 export class RecordCollection<K extends string, T extends Versioned> {
   readonly #records: Map<K, T>;
-  readonly #statements: { readonly put: StatementSync; readonly delete: StatementSync };
+  readonly #statements: CollectionStatements;
 
-  constructor(
-    records: Map<K, T>,
-    statements: { readonly put: StatementSync; readonly delete: StatementSync },
-  ) {
+  constructor(records: Map<K, T>, statements: CollectionStatements) {
     this.#records = records;
     this.#statements = statements;
   }
@@ -114,9 +123,12 @@ export class RecordCollection<K extends string, T extends Versioned> {
   /** Durable when it returns; the memory is changed only if the disk took it (a full disk leaves both as they were). */
   put(id: K, record: T): void {
     try {
+      this.#statements.setSynchronous('FULL');
       this.#statements.put.run(id, JSON.stringify(record));
     } catch (error) {
       throw writeError('write', id, error);
+    } finally {
+      this.#statements.setSynchronous('NORMAL');
     }
     this.#records.set(id, record);
   }
