@@ -121,8 +121,9 @@ async function build(
   mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
   const mounts = await deps.mounts.resolve(config, paths.directory, signal);
   const { rootfs } = await deps.images.prepareSnapshot(id, image.id);
-  const request = { id, sandbox, config, image, rootfs, cgroupsPath: draft.cgroupsPath, mounts };
-  const { spec, user } = await deps.spec.build(request);
+  const parts = { id, sandbox, config, image, rootfs, mounts };
+  const volumes = (await deps.volumes?.prepare(parts, signal)) ?? [];
+  const { spec, user } = await deps.spec.build({ ...parts, cgroupsPath: draft.cgroupsPath, volumes });
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   if (draft.logPath !== undefined) mkdirSync(dirname(draft.logPath), { recursive: true, mode: 0o755 });
   signal.throwIfAborted();

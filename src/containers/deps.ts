@@ -8,6 +8,7 @@ import type { ContainerConfig } from './container-config.ts';
 import type { SpecMount } from './spec/spec-input.ts';
 import type { Container, ContainerStore, ContainerUser } from './container.ts';
 import type { ImageConfig } from '../images/image-config.ts';
+import type { ImageVolume } from './image-volumes.ts';
 
 /** The image that a container is made from. */
 export interface ContainerImageFacts {
@@ -23,6 +24,18 @@ export interface SpecRequest {
   readonly rootfs: string;
   readonly cgroupsPath: string;
   readonly mounts: readonly SpecMount[];
+  readonly volumes: readonly ImageVolume[];
+}
+
+/** The directories that the engine gives a container beside its root. */
+export interface ContainerVolumes {
+  /** Makes the image's volumes that no mount covers; on SELinux hosts labels them, and the mounts that ask for it. */
+  prepare(
+    request: Omit<SpecRequest, 'cgroupsPath' | 'volumes'>,
+    signal: AbortSignal,
+  ): Promise<readonly ImageVolume[]>;
+  /** Removes the volumes of a container with what was written to them. Idempotent. */
+  remove(id: ContainerId): Promise<void>;
 }
 
 export interface ContainerDeps {
@@ -45,6 +58,8 @@ export interface ContainerDeps {
     /** Unmounts what `resolve` mounted below `directory`. Idempotent. */
     release(directory: string): Promise<void>;
   };
+  /** Left out: images get no volumes, and nothing is labelled. */
+  readonly volumes?: ContainerVolumes;
   readonly spec: {
     /** Resolves the user inside the image and builds the runtime's configuration. */
     build(request: SpecRequest): Promise<{ readonly spec: Spec; readonly user: ContainerUser }>;

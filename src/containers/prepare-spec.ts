@@ -49,7 +49,7 @@ export function createSpecBuilder(deps: PrepareSpecDeps): ContainerDeps['spec'] 
         rootfs,
         cgroupsPath: request.cgroupsPath,
         mounts: request.mounts,
-        volumes: [],
+        volumes: request.volumes,
         devices: grantedDevices(config.devices),
         hostDevices: security.privileged ? allHostDevices() : [],
         loadedApparmorProfiles: loadedProfiles(deps.host),

@@ -8,3 +8,8 @@ export function cleanPath(path: string, field: string): string {
   const clean = posix.normalize(path).replace(/^\/+/, '/');
   return clean.length > 1 && clean.endsWith('/') ? clean.slice(0, -1) : clean;
 }
+
+/** True for `directory` itself and whatever lies in it. Both are clean paths. */
+export function isAtOrBelow(path: string, directory: string): boolean {
+  return directory === '/' || path === directory || path.startsWith(`${directory}/`);
+}
