@@ -17,7 +17,7 @@ export interface PathStatus {
 }
 
 /** Arguments and result of each operation. `undefined` for a result means that the path does not exist. */
-export interface PathOperations {
+interface PathOperations {
   /** Follows symlinks. */
   readonly stat: { readonly args: { readonly path: string }; readonly result: PathStatus | undefined };
   readonly lstat: { readonly args: { readonly path: string }; readonly result: PathStatus | undefined };
@@ -68,6 +68,13 @@ export type PathResult<O extends PathOperation> = PathOperations[O]['result'];
 export type PathRequest = {
   [O in PathOperation]: { readonly operation: O; readonly args: PathArgs<O> };
 }[PathOperation];
+
+/** What is sent to the thread. */
+export interface PathEnvelope {
+  readonly request: PathRequest;
+  /** Not 0 when nobody waits any more: what has not happened yet must not happen. */
+  readonly isAbandoned: Int32Array;
+}
 
 export type PathReply =
   | { readonly name: 'done'; readonly result: PathResult<PathOperation> }

@@ -95,7 +95,7 @@ test('a FUSE file system that never answers costs one thread and one clear error
   mkdirSync(hung);
   const fuse = openSync('/dev/fuse', 'r+');
   let isOpen = true;
-  const own = new PathWorkers({ maxStuck: 2 });
+  const own = new PathWorkers({ maxStuck: 3 });
   try {
     mount({
       source: 'never',
@@ -116,9 +116,14 @@ test('a FUSE file system that never answers costs one thread and one clear error
     await assert.rejects(own.call('open', { path: hung, flags: constants.O_RDONLY }, 50), {
       kind: 'deadline-exceeded',
     });
+    mkdirSync(join(base, 'late'));
+    await assert.rejects(
+      own.call('bind-mount', { path: join(hung, 'y'), targetRoot: base, target: 'late' }, 50),
+      { kind: 'deadline-exceeded', message: /^bind-mount ".*hung\/y"/ },
+    );
     await assert.rejects(own.call('stat', { path: base }, timeoutMs), {
       kind: 'resource-exhausted',
-      message: /2 calls hang on paths such as/,
+      message: /3 calls hang on paths such as/,
     });
     assert.equal(
       await workers.call('unmount', { path: hung, lazy: true }, timeoutMs),

@@ -8,7 +8,14 @@ import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 import { SyscallError } from './errors.ts';
-import type { PathArgs, PathOperation, PathReply, PathRequest, PathResult } from './path-operations.ts';
+import type {
+  PathArgs,
+  PathEnvelope,
+  PathOperation,
+  PathReply,
+  PathRequest,
+  PathResult,
+} from './path-operations.ts';
 import { workerUrl } from './worker-url.ts';
 
 interface PathWorkersOptions {
@@ -37,8 +44,8 @@ export class PathWorkers implements AsyncDisposable {
   }
 
   /**
-   * Makes one call. After a deadline the call may still happen: what it opens is then closed, but a mount or a
-   * directory that it makes late stays. While a path hangs, further calls on the same path are refused at once.
+   * Makes one call. After a deadline the call may still end: what it opened is then closed, a bind mount whose source
+   * answers late is not made, but a directory made late stays. While a path hangs, further calls on the same path are refused at once.
    * @throws EngineError deadline-exceeded naming the path, resource-exhausted when too many threads hang,
    * unavailable after disposal; SyscallError for what the kernel answers
    */
@@ -77,9 +84,13 @@ export class PathWorkers implements AsyncDisposable {
     this.#refuseIfStuck(request.args.path);
     const worker = this.#idle.pop() ?? startWorker();
     worker.ref();
-    const answer = ask(worker, request);
+    const isAbandoned = new Int32Array(new SharedArrayBuffer(4));
+    const answer = ask(worker, { request, isAbandoned });
     const reply = await withDeadline(answer, timeoutMs);
-    if (reply === undefined) throw this.#giveUp(worker, answer, { request, timeoutMs });
+    if (reply === undefined) {
+      Atomics.store(isAbandoned, 0, 1);
+      throw this.#giveUp(worker, answer, { request, timeoutMs });
+    }
     this.#putBack(worker);
     return resultOf(reply);
   }
@@ -139,13 +150,14 @@ function startWorker(): Worker {
 }
 
 /** One request, one reply. Rejects if the thread dies. */
-async function ask(worker: Worker, request: PathRequest): Promise<PathReply> {
+async function ask(worker: Worker, envelope: PathEnvelope): Promise<PathReply> {
   const { promise, resolve, reject } = Promise.withResolvers<PathReply>();
   const onError = (error: unknown): void => reject(error);
-  const onExit = (): void => reject(new EngineError('internal', `${request.operation}: its thread ended`));
+  const onExit = (): void =>
+    reject(new EngineError('internal', `${envelope.request.operation}: its thread ended`));
   worker.once('message', resolve).once('error', onError).once('exit', onExit);
   try {
-    worker.postMessage(request);
+    worker.postMessage(envelope);
     return await promise;
   } finally {
     worker.off('message', resolve).off('error', onError).off('exit', onExit);

@@ -19,14 +19,14 @@ import { O_CLOEXEC, O_PATH } from './libc.ts';
 import { bindMountFd, unmount } from './mount.ts';
 import type {
   PathArgs,
+  PathEnvelope,
   PathOperation,
   PathReply,
-  PathRequest,
   PathResult,
   PathStatus,
 } from './path-operations.ts';
 
-function perform(request: PathRequest): PathResult<PathOperation> {
+function perform({ request, isAbandoned }: PathEnvelope): PathResult<PathOperation> {
   switch (request.operation) {
     case 'stat':
       return statusOf(statSync(request.args.path, { throwIfNoEntry: false }));
@@ -35,7 +35,7 @@ function perform(request: PathRequest): PathResult<PathOperation> {
     case 'mkdirp':
       return mkdirSync(request.args.path, { recursive: true, mode: request.args.mode });
     case 'bind-mount':
-      return bind(request.args);
+      return bind(request.args, isAbandoned);
     case 'unmount':
       return unmount(request.args.path, { lazy: request.args.lazy === true });
     case 'realpath':
@@ -52,7 +52,7 @@ function perform(request: PathRequest): PathResult<PathOperation> {
   }
 }
 
-function bind(args: PathArgs<'bind-mount'>): undefined {
+function bind(args: PathArgs<'bind-mount'>, isAbandoned: Int32Array): undefined {
   using fds = new DisposableStack();
   const hold = (fd: number): number => {
     fds.defer(() => closeSync(fd));
@@ -61,6 +61,8 @@ function bind(args: PathArgs<'bind-mount'>): undefined {
   const source = hold(openSync(args.path, O_PATH | O_CLOEXEC));
   const root = hold(openSync(args.targetRoot, pathDirectory));
   const target = hold(openInRoot(root, args.target, O_PATH | O_CLOEXEC));
+  // The source may have answered after its caller had gone: a mount now would be nobody's.
+  if (Atomics.load(isAbandoned, 0) !== 0) throw new SyscallError('bind-mount', errnoNumber('ECANCELED'));
   bindMountFd(source, target, args.options ?? {});
 }
 
@@ -95,9 +97,10 @@ function kindOf(stats: Stats): PathStatus['kind'] {
   return stats.isCharacterDevice() ? 'char-device' : 'file';
 }
 
-function replyTo(request: PathRequest): PathReply {
+function replyTo(envelope: PathEnvelope): PathReply {
+  const { request } = envelope;
   try {
-    return { name: 'done', result: perform(request) };
+    return { name: 'done', result: perform(envelope) };
   } catch (error) {
     return {
       name: 'failed',
@@ -109,4 +112,4 @@ function replyTo(request: PathRequest): PathReply {
   }
 }
 
-parentPort?.on('message', (request: PathRequest) => parentPort?.postMessage(replyTo(request)));
+parentPort?.on('message', (envelope: PathEnvelope) => parentPort?.postMessage(replyTo(envelope)));

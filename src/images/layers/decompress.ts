@@ -7,7 +7,7 @@ import { quote } from '../../lib/ids.ts';
 import { ZstdFrameSplitter } from './zstd-frames.ts';
 
 /** How a layer is stored. */
-export type Compression = 'gzip' | 'zstd' | 'none';
+type Compression = 'gzip' | 'zstd' | 'none';
 
 const outputChunkBytes = 1024 ** 2;
 /** Room for some chunks ahead, so that decompression goes on while the last ones are applied. */
@@ -17,7 +17,7 @@ const smallFrameBytes = 256 * 1024;
 const smallFrameOutputBytes = 32 * 1024 ** 2;
 
 /** @throws EngineError unimplemented for media types that name no compression known here */
-export function compressionOf(mediaType: string): Compression {
+function compressionOf(mediaType: string): Compression {
   if (/[.+]tar[.+]gzip$/.test(mediaType)) return 'gzip';
   if (/[.+]tar[.+]zstd$/.test(mediaType)) return 'zstd';
   if (/[.+]tar$/.test(mediaType)) return 'none';

@@ -19,19 +19,19 @@ export interface UnpackJob {
 }
 
 /** Remove `entries` of `directory`, with all that they hold. */
-export interface RemoveJob {
+interface RemoveJob {
   readonly name: 'remove';
   readonly directory: string;
   readonly entries: readonly string[];
 }
 
-export interface UsageJob {
+interface UsageJob {
   readonly name: 'usage';
   readonly path: string;
 }
 
 /** Make directories that a layer only implies look as the layers below it say. `layerDirectories`: bottom first. */
-export interface SettleJob {
+interface SettleJob {
   readonly name: 'settle';
   readonly layerDirectories: readonly string[];
 }

@@ -56,7 +56,7 @@ export function pax(records: Readonly<Record<string, string | Buffer>>): Buffer 
   return entry({ name: 'PaxHeaders/x', type: 'x' }, Buffer.concat(lines));
 }
 
-export function paxRecord(key: string, value: Buffer): Buffer {
+function paxRecord(key: string, value: Buffer): Buffer {
   const body = Buffer.concat([Buffer.from(` ${key}=`), value, Buffer.from('\n')]);
   let length = body.length + 1;
   while (String(length).length + body.length !== length) length = String(length).length + body.length;

@@ -14,7 +14,7 @@ export interface EntryExtras {
 }
 
 /** Where the data of an entry goes: as it comes, by a known map, or by a map that is still to be read. */
-export type DataLayout =
+type DataLayout =
   | { readonly name: 'plain' }
   | { readonly name: 'mapped'; readonly ranges: readonly SparseRange[] }
   | { readonly name: 'gnu-extended'; readonly ranges: readonly SparseRange[] }

@@ -37,7 +37,7 @@ export interface RawHeader {
 }
 
 /** The old GNU sparse fields: the first ranges, the length of the file, and whether more ranges follow. */
-export interface GnuSparseHeader {
+interface GnuSparseHeader {
   readonly ranges: readonly SparseRange[];
   readonly realSize: number;
   readonly isExtended: boolean;
