@@ -131,9 +131,11 @@ function readToml(file: string): TomlTable {
 function check(table: TomlTable, file: string): Config {
   const verdict = configSchema.safeParse(table);
   if (verdict.success) return verdict.data;
-  const faults = verdict.error.issues.map(
-    (issue) => `${issue.path.join('.') || '(top level)'}: ${issue.message}`,
-  );
+  const faults = verdict.error.issues.map((issue) => {
+    // A bad key of a free table says why one level deeper.
+    const why = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+    return `${issue.path.join('.') || '(top level)'}: ${why}`;
+  });
   throw new EngineError('invalid-argument', `configuration ${file}: ${faults.join('; ')}`);
 }
 
