@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { lgetxattr, llistxattr } from '../../linux/file-status.ts';
 import { readLayerRecord } from './layer-record.ts';
-import { archive, entry, longName, pax } from './tar-build.fixture.ts';
-import { base, onRoot, refuses, unpack } from './unpack.fixture.ts';
+import { archive, entry, longName, pax } from './testing/tar-build.ts';
+import { base, onRoot, refuses, unpack } from './testing/unpack.ts';
 
 const isWhiteout = (path: string): boolean =>
   lstatSync(path).isCharacterDevice() && lstatSync(path).rdev === 0;

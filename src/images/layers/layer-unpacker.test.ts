@@ -8,8 +8,8 @@ import { readLayerRecord } from './layer-record.ts';
 import type { LayerLimits } from './layer-types.ts';
 import { LayerUnpacker } from './layer-unpacker.ts';
 import { settleLayers } from './settle-layers.ts';
-import { archive, diffIdOf, entry, longName } from './tar-build.fixture.ts';
-import { base, chunks, refuses, signal, snapshots, tarType, unpack, unpacker } from './unpack.fixture.ts';
+import { archive, diffIdOf, entry, longName } from './testing/tar-build.ts';
+import { base, chunks, refuses, signal, snapshots, tarType, unpack, unpacker } from './testing/unpack.ts';
 
 test('bounds of a layer', async () => {
   const bounded = async (limits: Partial<LayerLimits>, tar: Buffer, message: RegExp): Promise<void> => {

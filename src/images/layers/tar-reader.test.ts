@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { EngineError } from '../../lib/errors.ts';
 import { defaultLayerLimits } from './layer-types.ts';
 import { TarReader } from './tar-reader.ts';
-import { archive, entry, header, longName, pax } from './tar-build.fixture.ts';
-import { refuses, unpack } from './unpack.fixture.ts';
+import { archive, entry, header, longName, pax } from './testing/tar-build.ts';
+import { refuses, unpack } from './testing/unpack.ts';
 
 const sparsePair = (offset: number, length: number): string =>
   `${offset.toString(8).padStart(11, '0')} ${length.toString(8).padStart(11, '0')} `;

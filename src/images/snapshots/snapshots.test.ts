@@ -17,13 +17,13 @@ import { readMounts } from '../../linux/mountinfo.ts';
 import { PathWorkers } from '../../linux/path-worker.ts';
 import { enterPrivateMounts } from '../../linux/private-mounts.ts';
 import { LayerUnpacker } from '../layers/layer-unpacker.ts';
-import { archive, diffIdOf, entry } from '../layers/tar-build.fixture.ts';
-import { CopySnapshotter } from './copy-snapshotter.fixture.ts';
+import { archive, diffIdOf, entry } from '../layers/testing/tar-build.ts';
+import { CopySnapshotter } from './testing/copy-snapshotter.ts';
 import { listImageMounts, mountReadOnly, unmountReadOnly } from './image-mounts.ts';
 import { collectLayers, hasLayer, layerUsage, listLayers, sweepIngests } from './layer-store.ts';
 import { SnapshotStore } from './snapshot-store.ts';
 import { snapshotUsage } from './snapshot-usage.ts';
-import { type Snapshotter, snapshotterContract } from './snapshotter.contract.ts';
+import { type Snapshotter, snapshotterContract } from './testing/snapshotter.contract.ts';
 import {
   listSnapshots,
   mountSnapshot,

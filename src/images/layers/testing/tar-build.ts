@@ -1,6 +1,6 @@
 /** Tar archives for tests, also such as no honest writer makes. */
 import { createHash } from 'node:crypto';
-import { parseDigest, type DiffId } from '../../lib/ids.ts';
+import { parseDigest, type DiffId } from '../../../lib/ids.ts';
 
 interface HeaderFields {
   readonly name: string;

@@ -4,11 +4,11 @@ import { mkdtempSync, openSync, readdirSync, realpathSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import type { ChainId } from '../../lib/ids.ts';
-import { close, pathDirectory } from '../../linux/at.ts';
-import type { LayerSource } from './layer-types.ts';
-import { LayerUnpacker } from './layer-unpacker.ts';
-import { diffIdOf } from './tar-build.fixture.ts';
+import type { ChainId } from '../../../lib/ids.ts';
+import { close, pathDirectory } from '../../../linux/at.ts';
+import type { LayerSource } from '../layer-types.ts';
+import { LayerUnpacker } from '../layer-unpacker.ts';
+import { diffIdOf } from './tar-build.ts';
 
 export const base = realpathSync(mkdtempSync(join(tmpdir(), 'gantry-layer-')));
 export const snapshots = join(base, 'snapshots');

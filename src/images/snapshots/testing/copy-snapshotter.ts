@@ -10,11 +10,11 @@ import {
   rmSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { EngineError } from '../../lib/errors.ts';
-import type { ChainId, ContainerId } from '../../lib/ids.ts';
-import { runCommand } from '../../linux/command.ts';
-import { bindMount, unmount } from '../../linux/mount.ts';
-import { diffIdOf } from '../layers/tar-build.fixture.ts';
+import { EngineError } from '../../../lib/errors.ts';
+import type { ChainId, ContainerId } from '../../../lib/ids.ts';
+import { runCommand } from '../../../linux/command.ts';
+import { bindMount, unmount } from '../../../linux/mount.ts';
+import { diffIdOf } from '../../layers/testing/tar-build.ts';
 import type { Snapshotter } from './snapshotter.contract.ts';
 
 export class CopySnapshotter implements Snapshotter {

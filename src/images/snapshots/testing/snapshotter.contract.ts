@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { type ChainId, type ContainerId, newContainerId } from '../../lib/ids.ts';
-import { archive, entry } from '../layers/tar-build.fixture.ts';
+import { type ChainId, type ContainerId, newContainerId } from '../../../lib/ids.ts';
+import { archive, entry } from '../../layers/testing/tar-build.ts';
 
 /** The least that a contract needs. */
 export interface Snapshotter {
