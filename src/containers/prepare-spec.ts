@@ -1,16 +1,18 @@
 /** Everything that the pure spec builder must be told, looked up: user, devices, profiles, the sandbox's files. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
+import { readFileSync } from 'node:fs';
+import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { readFileInRoot } from '../linux/read-in-root.ts';
 import { sandboxPaths, type Sandbox } from '../sandbox/sandbox.ts';
+import { readCdiSpecs } from './cdi-files.ts';
 import type { ContainerConfig } from './container-config.ts';
 import { processesOf, type ContainerStore } from './container.ts';
 import type { ContainerDeps, SpecRequest } from './deps.ts';
+import { readBounded } from './host-files.ts';
 import { allHostDevices, deviceAt, grantedDevices } from './host-devices.ts';
 import { parseLoadedProfiles } from './spec/apparmor.ts';
 import { buildSpec } from './spec/build-spec.ts';
-import { parseCdiSpec, requestedCdiDevices, resolveCdi, type CdiEdits, type CdiSpec } from './spec/cdi.ts';
+import { requestedCdiDevices, resolveCdi, type CdiEdits } from './spec/cdi.ts';
 import type { HostFacts } from './spec/host-facts.ts';
 import { invalidField } from './spec/invalid-field.ts';
 import { maxSeccompProfileBytes } from './spec/seccomp-profile.ts';
@@ -27,7 +29,6 @@ export interface PrepareSpecDeps {
 const apparmorProfiles = '/sys/kernel/security/apparmor/profiles';
 /** Later ones win over earlier ones (CDI specification, "Overview"). */
 const cdiDirectories = ['/etc/cdi', '/var/run/cdi'];
-const maxCdiFileBytes = 1024 * 1024;
 
 export function createSpecBuilder(deps: PrepareSpecDeps): ContainerDeps['spec'] {
   return {
@@ -110,19 +111,6 @@ function localhostSeccomp({ linux }: ContainerConfig): string | undefined {
   return readBounded(path, maxSeccompProfileBytes, 'seccomp profile');
 }
 
-function readBounded(path: string, maxBytes: number, what: string): string {
-  try {
-    const status = statSync(path);
-    if (!status.isFile()) throw new Error('it is not a regular file');
-    if (status.size > maxBytes) throw new Error(`it is larger than ${maxBytes} bytes`);
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new EngineError('failed-precondition', `read the ${what} ${quote(path)}: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-}
-
 function loadedProfiles(host: HostFacts): ReadonlySet<string> {
   return host.apparmorEnabled ? parseLoadedProfiles(readFileSync(apparmorProfiles, 'utf8')) : new Set();
 }
@@ -130,28 +118,11 @@ function loadedProfiles(host: HostFacts): ReadonlySet<string> {
 async function cdiEdits(config: ContainerConfig): Promise<CdiEdits | undefined> {
   const names = requestedCdiDevices(config.cdiDevices, config.annotations);
   if (names.length === 0) return undefined;
-  return await resolveCdi(cdiSpecs(), names, async (path) => deviceAt(path));
-}
-
-function cdiSpecs(): CdiSpec[] {
-  return cdiDirectories.flatMap((directory, priority) =>
-    namesIn(directory)
-      .filter((name) => name.endsWith('.json'))
-      .map((name) =>
-        parseCdiSpec(
-          readBounded(`${directory}/${name}`, maxCdiFileBytes, 'CDI file'),
-          `${directory}/${name}`,
-          priority,
-        ),
-      ),
-  );
-}
-
-function namesIn(directory: string): string[] {
+  const { specs, failures } = readCdiSpecs(cdiDirectories);
   try {
-    return readdirSync(directory);
+    return await resolveCdi(specs, names, async (path) => deviceAt(path));
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
+    if (failures.length === 0 || !(error instanceof EngineError)) throw error;
+    throw new EngineError(error.kind, `${error.message} (${failures.join('; ')})`, { cause: error });
   }
 }
