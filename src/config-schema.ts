@@ -57,7 +57,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       max_concurrent_downloads: positive.default(3).describe('Layers of one pull downloaded at once.'),
       max_unpack_workers: positive
-        .default(2)
+        .default(3)
         .describe('Worker threads that unpack layers; started on demand, ended when idle.'),
       pull_progress_timeout_seconds: seconds
         .default(300)
@@ -91,7 +91,9 @@ export const configSchema = z.strictObject({
       default_subnet: z
         .string()
         .default('10.88.0.0/16')
-        .describe('Subnet of the built-in network, used while conf_dir holds no configuration.'),
+        .describe(
+          'Subnet of the built-in network, used while conf_dir holds no configuration; empty disables it.',
+        ),
     })
     .prefault({}),
   runtime: z

@@ -9,7 +9,7 @@ import { detectHostCgroups, defaultDriver, type CgroupDriver, type HostCgroups }
 import type { Config } from './config-schema.ts';
 import { createEngineCgroups } from './daemon/cgroups.ts';
 import { makeDirectories, type Directories } from './daemon/directories.ts';
-import { createEngine, type Engine } from './daemon/engine.ts';
+import { createEngine, type EngineParts } from './daemon/engine.ts';
 import { startFaces } from './daemon/faces.ts';
 import { startImages } from './daemon/images.ts';
 import { startNetworks } from './daemon/networking.ts';
@@ -35,6 +35,22 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   process.umask(0o022);
   const log = createLog(config.log.level);
   await using stack = new AsyncDisposableStack();
+  const parts = await startParts(config, log, stack);
+  const engine = createEngine(parts, stack);
+  await recoverEngine(engine, log);
+  const metrics = createRequestMetrics();
+  await startFaces({ config, version, log, metrics, engine }, stack);
+  const startMs = Math.round(performance.now() - startedAt);
+  log.info(
+    { version, socket: config.cri.socket, cgroups: parts.host.layout, driver: parts.driver, startMs },
+    'ready',
+  );
+  const running = stack.move();
+  return { log, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
+}
+
+/** Drivers and stores, each on `stack` after those that it needs. */
+async function startParts(config: Config, log: Log, stack: AsyncDisposableStack): Promise<EngineParts> {
   const directories = makeDirectories(config);
   const stores = openStores(directories, stack, log);
   const poller = stack.use(new Poller());
@@ -42,16 +58,10 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   const thread = stack.use(await NamespaceThread.start());
   const host = detectHostCgroups();
   const driver = cgroupDriver(config, host);
-  const runtimes = await findRuntimes(
-    config.runtime,
-    { rootDirectory: directories.runtimes, systemdCgroup: driver === 'systemd' },
-    { poller, log },
-  );
+  const runtimeHost = { rootDirectory: directories.runtimes, systemdCgroup: driver === 'systemd' };
+  const runtimes = await findRuntimes(config.runtime, runtimeHost, { poller, log });
   const facts = readHostFacts(runtimeFacts(runtimes), host);
-  if (facts.apparmorEnabled)
-    await loadDefaultApparmorProfile().catch((error: unknown) =>
-      log.warn({ error: messageOf(error) }, 'containers have no AppArmor profile by default'),
-    );
+  if (facts.apparmorEnabled) await loadProfile(log);
   const cgroups = createEngineCgroups(host, driver);
   const networks = await startNetworks(config.cni, thread, stack, log);
   const images = await startImages(
@@ -59,39 +69,30 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
     { directories, database: stores.database, paths, log },
     stack,
   );
-  const engine: Engine = createEngine(
-    {
-      config,
-      log,
-      directories,
-      stores,
-      poller,
-      thread,
-      paths,
-      host,
-      cgroups,
-      runtimes,
-      facts,
-      networks,
-      images,
-    },
-    stack,
-  );
-  await recoverEngine(engine, log);
-  const metrics = createRequestMetrics();
-  await startFaces({ config, version, log, metrics, engine, driver }, stack);
-  log.info(
-    {
-      version,
-      socket: config.cri.socket,
-      cgroups: host.layout,
-      driver,
-      startMs: Math.round(performance.now() - startedAt),
-    },
-    'ready',
-  );
-  const running = stack.move();
-  return { log, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
+  return {
+    config,
+    log,
+    directories,
+    stores,
+    poller,
+    thread,
+    paths,
+    host,
+    driver,
+    cgroups,
+    runtimes,
+    facts,
+    networks,
+    images,
+  };
+}
+
+async function loadProfile(log: Log): Promise<void> {
+  try {
+    await loadDefaultApparmorProfile();
+  } catch (error) {
+    log.warn({ error: messageOf(error) }, 'containers have no AppArmor profile by default');
+  }
 }
 
 interface Stores {

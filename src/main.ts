@@ -21,7 +21,10 @@ const exitUsage = 2;
 /** Stops by itself on SIGTERM and SIGINT; a second one ends it at once. Containers go on. */
 async function runDaemon(path: string, mustExist: boolean): Promise<void> {
   const config = loadConfig(path, { mustExist });
-  const { startDaemon } = await import('./daemon.ts');
+  const [{ startDaemon }, { notifyService }] = await Promise.all([
+    import('./daemon.ts'),
+    import('./linux/service-notify.ts'),
+  ]);
   const { promise: stopRequested, resolve: stop } = Promise.withResolvers<NodeJS.Signals>();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
@@ -30,7 +33,9 @@ async function runDaemon(path: string, mustExist: boolean): Promise<void> {
     });
   }
   await using daemon = await startDaemon(config, version());
+  notifyService('READY=1');
   const signal = await stopRequested;
+  notifyService('STOPPING=1');
   daemon.log.info({ signal }, 'stopping; containers go on');
 }
 

@@ -1,5 +1,5 @@
 /** The operations on pods and containers, joined to the drivers that this host has. */
-import type { HostCgroups } from '../cgroups/host.ts';
+import type { CgroupDriver, HostCgroups } from '../cgroups/host.ts';
 import type { Config } from '../config-schema.ts';
 import type { Container, ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
@@ -19,7 +19,6 @@ import type { NamespaceThread } from '../linux/namespace-thread.ts';
 import type { PathWorkers } from '../linux/path-worker.ts';
 import type { Poller } from '../linux/poll.ts';
 import { findProgram } from '../linux/program.ts';
-import { unmountTree } from '../linux/unmount-tree.ts';
 import type { Networks } from '../networks/networks.ts';
 import { ExitWatcher } from '../oci/exits.ts';
 import type { SandboxDeps } from '../sandbox/deps.ts';
@@ -47,6 +46,7 @@ export interface EngineParts {
   readonly thread: NamespaceThread;
   readonly paths: PathWorkers;
   readonly host: HostCgroups;
+  readonly driver: CgroupDriver;
   readonly cgroups: EngineCgroups;
   readonly runtimes: RuntimeSet;
   readonly facts: HostFacts;
@@ -138,7 +138,7 @@ function containerDeps(parts: EngineParts, runtimes: RuntimesOptions, exits: Con
           directory,
           signal,
         ),
-      release: async (directory) => unmountTree(`${directory}/images`),
+      release: async (directory) => await images.releaseImageMounts(`${directory}/images`),
     },
     spec: createSpecBuilder({
       containers: stores.containers,

@@ -1,5 +1,4 @@
 /** What clients connect to: the CRI's socket, the streaming server, the metrics. */
-import type { CgroupDriver } from '../cgroups/host.ts';
 import type { Config } from '../config-schema.ts';
 import { containerHandlers } from '../cri/containers.ts';
 import { eventHandlers } from '../cri/events.ts';
@@ -23,7 +22,6 @@ export interface FacesOptions {
   readonly log: Log;
   readonly metrics: RequestMetrics;
   readonly engine: Engine;
-  readonly driver: CgroupDriver;
 }
 
 const connectTimeoutMs = 10_000;
@@ -76,8 +74,8 @@ export async function startFaces(options: FacesOptions, stack: AsyncDisposableSt
   if (config.metrics.address !== '') stack.use(await serveMetrics(config.metrics.address, metrics));
 }
 
-function engineFacts({ config, version, driver, engine }: FacesOptions) {
-  const { runtimes } = engine.parts;
+function engineFacts({ config, version, engine }: FacesOptions) {
+  const { runtimes, driver } = engine.parts;
   return {
     version,
     cgroupDriver: driver,

@@ -1,4 +1,5 @@
 /** Images and snapshots, joined: layers unpacked by threads, shared by images, stood upon by containers. */
+import { existsSync, readdirSync } from 'node:fs';
 import type { Config } from '../config-schema.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { MountSourceDeps } from '../containers/mount-sources.ts';
@@ -8,7 +9,7 @@ import type { Image } from '../images/image-record.ts';
 import { openImages, type Images } from '../images/images.ts';
 import type { LayerBackend } from '../images/layer-index.ts';
 import { LayerUnpacker } from '../images/layers/layer-unpacker.ts';
-import { mountReadOnly } from '../images/snapshots/image-mounts.ts';
+import { mountReadOnly, unmountReadOnly } from '../images/snapshots/image-mounts.ts';
 import { collectLayers, listLayers, sweepIngests } from '../images/snapshots/layer-store.ts';
 import { SnapshotStore } from '../images/snapshots/snapshot-store.ts';
 import type { MeasuredUsage } from '../images/snapshots/snapshot-types.ts';
@@ -34,6 +35,8 @@ export interface EngineImages {
   usageOf(id: ContainerId): Promise<MeasuredUsage>;
   /** The sum over all containers. */
   containerFs(): Promise<ImageFsInfo>;
+  /** Unmounts the image volumes below a directory. Idempotent. */
+  releaseImageMounts(directory: string): Promise<void>;
   /** Removes writable layers of containers that nothing knows: after a power loss a record may be older than its layer. */
   removeOrphans(known: ReadonlySet<string>): Promise<void>;
   /** Once, at start, before anything else is asked. */
@@ -79,6 +82,10 @@ export async function startImages(
     forContainers: forContainers(images, snapshots),
     usageOf: async (id) => await snapshotUsage(snapshots, id),
     containerFs: async () => await containerFs(snapshots),
+    releaseImageMounts: async (directory) => {
+      if (!existsSync(directory)) return;
+      for (const name of readdirSync(directory)) await unmountReadOnly(snapshots, `${directory}/${name}`);
+    },
     removeOrphans: async (known) => {
       for (const { key } of listSnapshots(snapshots))
         if (!known.has(key)) await removeSnapshot(snapshots, key);
