@@ -8,6 +8,7 @@ import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 import { SyscallError } from './errors.ts';
+import { bindUnchecked } from './libc.ts';
 import type {
   PathArgs,
   PathEnvelope,
@@ -64,10 +65,7 @@ export class PathWorkers implements AsyncDisposable {
     }
   }
 
-  /**
-   * Threads that hang. A process with such threads cannot exit by itself (Node waits for its threads): it has to end
-   * itself by SIGKILL, after everything else is done.
-   */
+  /** The paths that threads hang on. They do not keep the process from exiting. */
   get stuckPaths(): readonly string[] {
     return [...this.#stuck.values()];
   }
@@ -128,20 +126,39 @@ export class PathWorkers implements AsyncDisposable {
     const { operation, args } = about.request;
     worker.unref();
     this.#stuck.set(worker, args.path);
-    const isOver = (reply: PathReply): void => {
+    leaveBehindAtExit(worker);
+    const isBack = (): void => {
       this.#stuck.delete(worker);
+      waitForAtExit(worker);
+    };
+    const isOver = (reply: PathReply): void => {
+      isBack();
       // Nobody is left to close what was opened too late.
       if (operation === 'open' && reply.name === 'done' && typeof reply.result === 'number') {
         closeSync(reply.result);
       }
       this.#putBack(worker);
     };
-    answer.then(isOver, () => void this.#stuck.delete(worker));
+    answer.then(isOver, isBack);
     return new EngineError(
       'deadline-exceeded',
       `${operation} ${quote(args.path)}: no answer within ${about.timeoutMs} ms, its file system hangs`,
     );
   }
+}
+
+const hung = new Set<Worker>();
+const exitNow = bindUnchecked<[code: number]>('void _exit(int code)');
+
+/** Node joins its threads when the process exits, and would wait for a hung one for ever; the kernel does not. */
+function leaveBehindAtExit(worker: Worker): void {
+  if (hung.size === 0) process.on('exit', exitNow);
+  hung.add(worker);
+}
+
+function waitForAtExit(worker: Worker): void {
+  hung.delete(worker);
+  if (hung.size === 0) process.off('exit', exitNow);
 }
 
 /** Without tracking: a thread's end would else close the descriptors that it opened for others. */
