@@ -26,6 +26,7 @@ export async function runSandbox(
 ): Promise<Sandbox> {
   const { config } = request;
   checkSysctls(config);
+  checkUserNamespace(config);
   const runtimeHandler = deps.runtimes.handlerFor(request.runtimeHandler);
   const name = sandboxName(config);
   using _ = await deps.store.nameLocks.acquire(name, signal);
@@ -43,6 +44,15 @@ export async function runSandbox(
     await undo(deps, sandbox, error);
     throw error;
   }
+}
+
+/** Running such a pod in the node's user namespace would give it more than was asked for. */
+function checkUserNamespace({ namespaces: { user } }: PodConfig): void {
+  if (user === undefined || user.mode === 'node') return;
+  throw new EngineError(
+    'failed-precondition',
+    'userns_options: no runtime handler of this node supports user namespaces',
+  );
 }
 
 function reserve(deps: SandboxDeps, config: PodConfig, runtimeHandler: string): Sandbox {
