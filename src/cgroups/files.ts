@@ -1,5 +1,5 @@
 /** Reading the files of a cgroup. One that is not there (no such controller, or the cgroup is gone) is undefined, not an error. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { errnoOf } from '../lib/errors.ts';
 
 /** The trimmed text of a file. `directory` undefined: this host lacks the controller. */
@@ -12,6 +12,17 @@ export function readText(directory: string | undefined, file: string): string | 
     // ENODEV: removed while it was open. EOPNOTSUPP: the file is there, the feature is off (PSI).
     if (code === 'ENOENT' || code === 'ENODEV' || code === 'ENOTDIR' || code === 'EOPNOTSUPP')
       return undefined;
+    throw error;
+  }
+}
+
+/** The names in a cgroup's directory; none when it is gone. */
+export function listNames(directory: string | undefined): string[] {
+  if (directory === undefined) return [];
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENODEV') return [];
     throw error;
   }
 }

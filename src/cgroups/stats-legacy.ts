@@ -2,7 +2,7 @@
 import { readBigInt, readKeyed, readNumber, readText } from './files.ts';
 import { controllerDirectory, type HostCgroups } from './host.ts';
 import { present } from './present.ts';
-import { readPids } from './stats-unified.ts';
+import { readHugepageFiles, readPids } from './stats-unified.ts';
 import type { CgroupStats, CpuStats, DeviceIo, MemoryStats } from './stats.ts';
 
 export function readLegacyStats(host: HostCgroups, path: string): CgroupStats {
@@ -12,7 +12,7 @@ export function readLegacyStats(host: HostCgroups, path: string): CgroupStats {
     pids: readPids(controllerDirectory(host, 'pids', path)),
     io: readIo(host, path),
     pressure: undefined,
-    hugepages: undefined,
+    hugepages: readHugepages(host, path),
   });
 }
 
@@ -21,13 +21,17 @@ function readCpu(host: HostCgroups, path: string): CpuStats | undefined {
   const usageNs = readBigInt(accounting, 'cpuacct.usage');
   if (usageNs === undefined) return undefined;
   const stat = readKeyed(controllerDirectory(host, 'cpu', path), 'cpu.stat');
-  return {
+  const times = {
     usageNs,
     userNs: readBigInt(accounting, 'cpuacct.usage_user') ?? 0n,
     systemNs: readBigInt(accounting, 'cpuacct.usage_sys') ?? 0n,
-    periods: Number(stat?.get('nr_periods') ?? 0n),
-    throttledPeriods: Number(stat?.get('nr_throttled') ?? 0n),
-    throttledNs: stat?.get('throttled_time') ?? 0n,
+  };
+  if (stat === undefined) return times;
+  return {
+    ...times,
+    periods: Number(stat.get('nr_periods') ?? 0n),
+    throttledPeriods: Number(stat.get('nr_throttled') ?? 0n),
+    throttledNs: stat.get('throttled_time') ?? 0n,
   };
 }
 
@@ -49,17 +53,27 @@ function readMemory(host: HostCgroups, path: string): MemoryStats | undefined {
     rssBytes: of('rss'),
     cacheBytes: of('cache'),
     mappedFileBytes: of('mapped_file'),
-    kernelBytes: readNumber(directory, 'memory.kmem.usage_in_bytes') ?? 0,
+    kernelBytes: readNumber(directory, 'memory.kmem.usage_in_bytes'),
     activeFileBytes: of('active_file'),
     inactiveFileBytes,
     pageFaults: stat.get('total_pgfault') ?? 0n,
     majorPageFaults: stat.get('total_pgmajfault') ?? 0n,
+    own: { pageFaults: stat.get('pgfault') ?? 0n, majorPageFaults: stat.get('pgmajfault') ?? 0n },
     limitHits: readNumber(directory, 'memory.failcnt') ?? 0,
     oomKills: Number(readKeyed(directory, 'memory.oom_control')?.get('oom_kill') ?? 0n),
     swapBytes: withSwap === undefined ? undefined : Math.max(withSwap - usageBytes, 0),
     swapLimitBytes:
       limitWithSwap === undefined || limitBytes === undefined ? undefined : limitWithSwap - limitBytes,
   });
+}
+
+/** A hybrid host may count huge pages in its cgroup2 hierarchy. */
+function readHugepages(host: HostCgroups, path: string): CgroupStats['hugepages'] {
+  const directory = controllerDirectory(host, 'hugetlb', path);
+  if (directory !== undefined)
+    return readHugepageFiles(directory, { bytes: 'usage_in_bytes', maxBytes: 'max_usage_in_bytes' });
+  if (host.layout === 'unified' || host.unifiedRoot === undefined) return undefined;
+  return readHugepageFiles(`${host.unifiedRoot}${path}`, { bytes: 'current' });
 }
 
 /** Lines such as `8:0 Read 4096`, and a last one with the total. */

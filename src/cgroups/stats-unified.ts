@@ -1,8 +1,16 @@
 /** https://www.kernel.org/doc/html/latest/admin-guide/cgroup-v2.html: the files of one directory. */
-import { readKeyed, readNumber, readText } from './files.ts';
+import { listNames, readKeyed, readNumber, readText } from './files.ts';
 import { controllerDirectory, type HostCgroups } from './host.ts';
 import { present } from './present.ts';
-import type { CgroupStats, CpuStats, DeviceIo, MemoryStats, Pressure, PressureLine } from './stats.ts';
+import type {
+  CgroupStats,
+  CpuStats,
+  DeviceIo,
+  HugepageStats,
+  MemoryStats,
+  Pressure,
+  PressureLine,
+} from './stats.ts';
 
 export function readUnifiedStats(
   host: Extract<HostCgroups, { layout: 'unified' }>,
@@ -23,10 +31,14 @@ function readCpu(directory: string | undefined): CpuStats | undefined {
   const stat = readKeyed(directory, 'cpu.stat');
   if (stat === undefined) return undefined;
   const of = (key: string): bigint => stat.get(key) ?? 0n;
-  return {
+  const times = {
     usageNs: of('usage_usec') * 1000n,
     userNs: of('user_usec') * 1000n,
     systemNs: of('system_usec') * 1000n,
+  };
+  if (!stat.has('nr_periods')) return times;
+  return {
+    ...times,
     periods: Number(of('nr_periods')),
     throttledPeriods: Number(of('nr_throttled')),
     throttledNs: of('throttled_usec') * 1000n,
@@ -112,16 +124,31 @@ function pressureLine(text: string, name: string): PressureLine {
   };
 }
 
-// hugetlb files are named by page size; which sizes there are differs from machine to machine.
-const pageSizes = ['64KB', '1MB', '2MB', '16MB', '32MB', '512MB', '1GB', '2GB', '16GB'];
-
+/** Page sizes differ from machine to machine: they are taken from the names of the files. */
 function readHugepages(
   controllers: readonly string[],
   directory: string | undefined,
 ): CgroupStats['hugepages'] {
   if (!controllers.includes('hugetlb')) return undefined;
-  const found = pageSizes
-    .map((pageSize) => ({ pageSize, bytes: readNumber(directory, `hugetlb.${pageSize}.current`) }))
-    .filter((one): one is { pageSize: string; bytes: number } => one.bytes !== undefined);
-  return found.length === 0 ? undefined : found;
+  return readHugepageFiles(directory, { bytes: 'current' });
+}
+
+/** The numbers in files named `hugetlb.<page size>.<suffix>`; undefined without any. */
+export function readHugepageFiles(
+  directory: string | undefined,
+  suffixes: { readonly bytes: string; readonly maxBytes?: string },
+): CgroupStats['hugepages'] {
+  const found: HugepageStats[] = [];
+  for (const name of listNames(directory)) {
+    const pageSize = /^hugetlb\.(\d+[KMG]B)\.([\w.]+)$/.exec(name);
+    const bytes = pageSize?.[2] === suffixes.bytes ? readNumber(directory, name) : undefined;
+    if (bytes === undefined) continue;
+    const size = pageSize?.[1] ?? '';
+    const maxBytes =
+      suffixes.maxBytes === undefined
+        ? undefined
+        : readNumber(directory, `hugetlb.${size}.${suffixes.maxBytes}`);
+    found.push({ pageSize: size, bytes, ...(maxBytes === undefined ? {} : { maxBytes }) });
+  }
+  return found.length === 0 ? undefined : found.toSorted((a, b) => (a.pageSize < b.pageSize ? -1 : 1));
 }

@@ -8,10 +8,17 @@ export interface CgroupStats {
   readonly memory?: MemoryStats;
   readonly pids?: { readonly current: number; readonly limit?: number };
   readonly io?: readonly DeviceIo[];
-  /** cgroup v2 only. */
+  /** cgroup v2 only, where the kernel measures it. */
   readonly pressure?: { readonly cpu?: Pressure; readonly memory?: Pressure; readonly io?: Pressure };
-  /** By page size (`2MB`). cgroup v2 only. */
-  readonly hugepages?: readonly { readonly pageSize: string; readonly bytes: number }[];
+  readonly hugepages?: readonly HugepageStats[];
+}
+
+export interface HugepageStats {
+  /** As the files are named: `2MB`. */
+  readonly pageSize: string;
+  readonly bytes: number;
+  /** cgroup v1 only. */
+  readonly maxBytes?: number;
 }
 
 /** Times since the cgroup was made. */
@@ -19,9 +26,10 @@ export interface CpuStats {
   readonly usageNs: bigint;
   readonly userNs: bigint;
   readonly systemNs: bigint;
-  readonly periods: number;
-  readonly throttledPeriods: number;
-  readonly throttledNs: bigint;
+  /** The quota's numbers are absent where the cpu controller is not handed down to the cgroup. */
+  readonly periods?: number;
+  readonly throttledPeriods?: number;
+  readonly throttledNs?: bigint;
 }
 
 export interface MemoryStats {
@@ -33,11 +41,13 @@ export interface MemoryStats {
   readonly rssBytes: number;
   readonly cacheBytes: number;
   readonly mappedFileBytes: number;
-  readonly kernelBytes: number;
+  readonly kernelBytes?: number;
   readonly activeFileBytes: number;
   readonly inactiveFileBytes: number;
   readonly pageFaults: bigint;
   readonly majorPageFaults: bigint;
+  /** Without the cgroups below. cgroup v1 only. */
+  readonly own?: { readonly pageFaults: bigint; readonly majorPageFaults: bigint };
   /** How often the limit was hit. */
   readonly limitHits: number;
   readonly oomKills: number;

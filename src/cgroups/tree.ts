@@ -55,7 +55,7 @@ export async function removeCgroup(
 }
 
 /** The directories of a cgroup's tree, children before parents. */
-function descendantsFirst(directory: string): string[] {
+export function descendantsFirst(directory: string): string[] {
   let children: string[];
   try {
     children = readdirSync(directory, { withFileTypes: true })
