@@ -80,7 +80,7 @@ export async function podUsage(deps: UsageDeps, sandbox: Sandbox, signal?: Abort
   const usage = read(deps, sandbox.id, deps.podCgroup(sandbox));
   const [containers, interfaces] = await Promise.all([
     usageOfAll(deps, listContainers(deps.containers, { sandboxId: sandbox.id, labels: {} }), signal),
-    readInterfaces(deps, sandbox),
+    podInterfaces(deps, sandbox),
   ]);
   return { ...usage, sandbox, containers, interfaces };
 }
@@ -138,7 +138,11 @@ function read(deps: UsageDeps, key: string, path: string): Usage {
   return { readAtNs, cgroup, ...(nanoCores === undefined ? {} : { usageNanoCores: nanoCores }) };
 }
 
-async function readInterfaces(deps: UsageDeps, { state }: Sandbox): Promise<InterfaceCounters[]> {
+/** The interfaces of a pod's own network, without loopback; none while it is being stopped. */
+export async function podInterfaces(
+  deps: Pick<UsageDeps, 'readFileInNetns'>,
+  { state }: Sandbox,
+): Promise<InterfaceCounters[]> {
   const netns = state.name === 'ready' ? state.namespaces.net : undefined;
   if (netns === undefined) return [];
   try {

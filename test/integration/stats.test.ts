@@ -10,7 +10,8 @@ import { createContainer } from '../../src/oci/monitor.ts';
 import { deleteContainer, startContainer } from '../../src/oci/runtime.ts';
 import { openSandboxStore } from '../../src/sandbox/sandbox.ts';
 import { CpuRates } from '../../src/stats/cpu-rates.ts';
-import { listPodMetrics, metricDescriptors } from '../../src/stats/metrics.ts';
+import { listPodMetrics } from '../../src/stats/metrics.ts';
+import { metricDescriptors } from '../../src/stats/metrics/tables.ts';
 import {
   containerUsage,
   followDeletions,
