@@ -1,13 +1,58 @@
 /** The RPCs on metrics. */
+import { MetricType, type Metric as WireMetric, type PodSandboxMetrics } from '../gen/runtime/v1/api.ts';
+import { listPodMetrics, type PodMetrics } from '../stats/metrics.ts';
+import { type Metric, metricDescriptors } from '../stats/metrics/tables.ts';
 import type { UsageDeps } from '../stats/usage.ts';
 import type { RuntimeHandlers } from './handlers.ts';
+import { pages } from './pages.ts';
+
+// A pod has some twenty kilobytes of metrics for each container: a page stays far below the 4 MiB that gRPC clients take by default.
+const podsPerMessage = 10;
+
+const wireTypes = { counter: MetricType.COUNTER, gauge: MetricType.GAUGE } as const;
 
 export function metricsHandlers(
-  _deps: UsageDeps,
+  deps: UsageDeps,
 ): Pick<RuntimeHandlers, 'listMetricDescriptors' | 'listPodSandboxMetrics' | 'streamPodSandboxMetrics'> {
   return {
-    listMetricDescriptors: async () => ({ descriptors: [] }),
-    listPodSandboxMetrics: async () => ({ podMetrics: [] }),
-    async *streamPodSandboxMetrics() {},
+    async listMetricDescriptors() {
+      const descriptors = metricDescriptors();
+      return {
+        descriptors: descriptors.map(({ name, help, labelKeys }) => ({
+          name,
+          help,
+          labelKeys: [...labelKeys],
+        })),
+      };
+    },
+    async listPodSandboxMetrics(_request, signal) {
+      return { podMetrics: (await listPodMetrics(deps, signal)).map(podMetricsToWire) };
+    },
+    async *streamPodSandboxMetrics(_request, signal) {
+      const podMetrics = (await listPodMetrics(deps, signal)).map(podMetricsToWire);
+      yield* pages(podMetrics, (page) => ({ podSandboxMetrics: page }), podsPerMessage);
+    },
+  };
+}
+
+function podMetricsToWire({ sandboxId, metrics, containers }: PodMetrics): PodSandboxMetrics {
+  return {
+    podSandboxId: sandboxId,
+    metrics: metrics.map(metricToWire),
+    containerMetrics: containers.map(({ containerId, metrics: ofContainer }) => ({
+      containerId,
+      metrics: ofContainer.map(metricToWire),
+    })),
+  };
+}
+
+/** Timestamp 0 means to the kubelet that the value was read for this request. */
+function metricToWire({ name, type, labelValues, value, readAtNs = 0n }: Metric): WireMetric {
+  return {
+    name,
+    timestamp: readAtNs,
+    metricType: wireTypes[type],
+    labelValues: [...labelValues],
+    value: { value },
   };
 }
