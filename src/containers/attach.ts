@@ -13,7 +13,7 @@ export interface AttachDeps extends Pick<ExecDeps, 'stateDirectory' | 'monitorDe
 
 /**
  * Joins a client to the output of a running container from now on, and to its input if it has one. The client leaving
- * ends the session only; the container's end ends it with the container's exit code.
+ * ends the session only; the container's end ends it too.
  *
  * @throws EngineError not-found, failed-precondition (not running, or no standard input to attach to)
  */
@@ -31,10 +31,8 @@ export async function attachContainer(
   const { poller } = deps.monitorDeps(container.runtimeHandler);
   const streams = await attachToMonitor({ poller }, { directory: bundle });
   const resizer = new TerminalResizer(bundle);
-  const ended = exits.whenEnded(id).then((): SessionEnd => {
-    const state = store.get(id)?.state;
-    return { exitCode: state?.name === 'exited' ? state.exitCode : 0 };
-  });
+  // The container's exit code is told by its status; an attach that saw it out has succeeded.
+  const ended = exits.whenEnded(id).then((): SessionEnd => ({ exitCode: 0 }));
   return {
     ...(stdin ? { stdin: streams.stdin } : {}),
     stdout: streams.stdout,

@@ -83,6 +83,7 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
   const sandboxes = sandboxDeps(parts, exec, containers);
   const usage = usageDeps(parts);
   stack.use(followDeletions(usage));
+  stack.use(parts.images.followRemovals(stores.containers));
   return { parts, sandboxes, containers, exec, usage, exits };
 }
 

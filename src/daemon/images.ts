@@ -1,9 +1,10 @@
 /** Images and snapshots, joined: layers unpacked by threads, shared by images, stood upon by containers. */
 import { existsSync, readdirSync } from 'node:fs';
 import type { Config } from '../config-schema.ts';
+import type { ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { MountSourceDeps } from '../containers/mount-sources.ts';
-import { recoverImages } from '../images/garbage-collection.ts';
+import { collectGarbage, recoverImages } from '../images/garbage-collection.ts';
 import type { ImageFsInfo } from '../images/image-fs-info.ts';
 import type { Image } from '../images/image-record.ts';
 import { openImages, type Images } from '../images/images.ts';
@@ -37,6 +38,8 @@ export interface EngineImages {
   containerFs(): Promise<ImageFsInfo>;
   /** Unmounts the image volumes below a directory. Idempotent. */
   releaseImageMounts(directory: string): Promise<void>;
+  /** Follows the removal of containers: the last one of an image that is gone lets go of the image's layers. */
+  followRemovals(containers: ContainerStore): Disposable;
   /** Removes writable layers of containers that nothing knows: after a power loss a record may be older than its layer. */
   removeOrphans(known: ReadonlySet<string>): Promise<void>;
   /** Once, at start, before anything else is asked. */
@@ -86,6 +89,11 @@ export async function startImages(
       if (!existsSync(directory)) return;
       for (const name of readdirSync(directory)) await unmountReadOnly(snapshots, `${directory}/${name}`);
     },
+    followRemovals: (containers) =>
+      containers.events.subscribe(({ kind, container }) => {
+        if (kind !== 'deleted' || images.store.get(container.imageId) !== undefined) return;
+        collectGarbage(images).catch(onError);
+      }),
     removeOrphans: async (known) => {
       for (const { key } of listSnapshots(snapshots))
         if (!known.has(key)) await removeSnapshot(snapshots, key);

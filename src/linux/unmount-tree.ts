@@ -6,6 +6,8 @@ import { unmount } from './mount.ts';
  * so that a mount that a process still uses goes with that process and does not keep the directory.
  */
 export function unmountTree(directory: string): void {
-  const targets = readMounts().flatMap(({ target }) => (target === directory || target.startsWith(`${directory}/`) ? [target] : []));
+  const targets = readMounts().flatMap(({ target }) =>
+    target === directory || target.startsWith(`${directory}/`) ? [target] : [],
+  );
   for (const target of targets.toReversed()) unmount(target, { lazy: true });
 }
