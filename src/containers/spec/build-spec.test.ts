@@ -189,6 +189,16 @@ test('CVE-2026-41579: the tmpfs on /dev stays also when the request mounts /dev'
   assert.ok(!mounts.some(({ destination }) => destination.startsWith('/dev/')));
 });
 
+test('spec: a mount or an image volume over /etc does not hide the pod’s files', () => {
+  const volume = { ...sampleInput, volumes: [{ path: '/etc', source: '/volumes/0' }] };
+  for (const input of [withMount({ containerPath: '/etc' }), volume]) {
+    const places = buildSpec(input).mounts.map(({ destination }) => destination);
+    for (const file of ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf']) {
+      assert.ok(places.indexOf('/etc') < places.indexOf(file), file);
+    }
+  }
+});
+
 test('CVE-2024-3154: annotations that steer the runtime do not reach it', () => {
   const annotations = {
     'org.systemd.property.ExecStart': 'x',

@@ -20,7 +20,7 @@ const propagationOption = {
 
 /**
  * Kernel filesystems first, then the sandbox's files, image volumes, CDI and the request, shallow paths before deep ones so
- * that none hides another. A mount of the request replaces ours at the same place, and all of ours below it when it is /dev.
+ * that none hides another: a mount over /etc leaves the pod's resolv.conf to be seen. A mount of the request replaces ours at the same place, and all of ours below it when it is /dev.
  *
  * @throws EngineError invalid-argument that names the mount, failed-precondition when the host cannot make it
  */
@@ -31,10 +31,11 @@ export function buildMounts(input: SpecInput): BuiltMounts {
     .map((volume) => volumeMount(volume))
     .filter(({ destination }) => !taken.has(destination));
   const cdi = (input.cdi?.mounts ?? []).filter(({ destination }) => !taken.has(destination));
-  const own = [...kernelMounts(input), ...sandboxMounts(input)].filter((mount) => staysBeside(mount, taken));
+  const kernel = kernelMounts(input).filter((mount) => staysBeside(mount, taken));
+  const sandbox = sandboxMounts(input).filter((mount) => staysBeside(mount, taken));
   const propagation = rootPropagation(input.mounts);
   return {
-    mounts: [...own, ...byDepth([...volumes, ...cdi, ...requested])],
+    mounts: [...kernel, ...byDepth([...sandbox, ...volumes, ...cdi, ...requested])],
     ...(propagation === undefined ? {} : { rootfsPropagation: propagation }),
   };
 }
