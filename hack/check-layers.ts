@@ -24,7 +24,8 @@ const layers: Record<string, readonly string[]> = {
   build: ['containers', 'images'],
   streaming: ['containers', 'sandbox'],
   cri: ['streaming', 'stats', 'containers', 'sandbox', 'images', 'networks', 'gen'],
-  cli: ['gen'],
+  doctor: ['oci', 'cgroups', 'cni', 'linux'],
+  cli: ['gen', 'doctor'],
   docker: ['streaming', 'stats', 'build', 'containers', 'sandbox', 'images', 'volumes', 'networks'],
 };
 
