@@ -2,7 +2,7 @@
 import { readBigInt, readKeyed, readNumber, readText } from './files.ts';
 import { controllerDirectory, type HostCgroups } from './host.ts';
 import { present } from './present.ts';
-import { readHugepageFiles, readPids } from './stats-unified.ts';
+import { readHugepageFiles, readPids, readPressures } from './stats-unified.ts';
 import type { CgroupStats, CpuStats, DeviceIo, MemoryStats } from './stats.ts';
 
 export function readLegacyStats(host: HostCgroups, path: string): CgroupStats {
@@ -11,7 +11,7 @@ export function readLegacyStats(host: HostCgroups, path: string): CgroupStats {
     memory: readMemory(host, path),
     pids: readPids(controllerDirectory(host, 'pids', path)),
     io: readIo(host, path),
-    pressure: undefined,
+    pressure: readPressure(host, path),
     hugepages: readHugepages(host, path),
   });
 }
@@ -67,13 +67,28 @@ function readMemory(host: HostCgroups, path: string): MemoryStats | undefined {
   });
 }
 
+/**
+ * The cgroup2 hierarchy of a hybrid host measures pressure for whoever is in it: runtimes put their containers there too, but
+ * not all of them do, and a cgroup that nobody is in would tell zeros.
+ */
+function readPressure(host: HostCgroups, path: string): CgroupStats['pressure'] {
+  const directory = unifiedDirectory(host, path);
+  return readKeyed(directory, 'cgroup.events')?.get('populated') === 1n
+    ? readPressures(directory)
+    : undefined;
+}
+
 /** A hybrid host may count huge pages in its cgroup2 hierarchy. */
 function readHugepages(host: HostCgroups, path: string): CgroupStats['hugepages'] {
   const directory = controllerDirectory(host, 'hugetlb', path);
   if (directory !== undefined)
     return readHugepageFiles(directory, { bytes: 'usage_in_bytes', maxBytes: 'max_usage_in_bytes' });
+  return readHugepageFiles(unifiedDirectory(host, path), { bytes: 'current' });
+}
+
+function unifiedDirectory(host: HostCgroups, path: string): string | undefined {
   if (host.layout === 'unified' || host.unifiedRoot === undefined) return undefined;
-  return readHugepageFiles(`${host.unifiedRoot}${path}`, { bytes: 'current' });
+  return `${host.unifiedRoot}${path}`;
 }
 
 /** Lines such as `8:0 Read 4096`, and a last one with the total. */

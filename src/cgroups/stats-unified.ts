@@ -99,7 +99,8 @@ function readIo(directory: string | undefined): DeviceIo[] | undefined {
     .filter((device) => !Number.isNaN(device.major));
 }
 
-function readPressures(directory: string | undefined): CgroupStats['pressure'] {
+/** The files of pressure stall information; undefined where the kernel measures none. */
+export function readPressures(directory: string | undefined): CgroupStats['pressure'] {
   const cpu = readPressure(directory, 'cpu.pressure');
   const memory = readPressure(directory, 'memory.pressure');
   const io = readPressure(directory, 'io.pressure');

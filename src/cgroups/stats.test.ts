@@ -121,6 +121,30 @@ describe('a directory that stands for a cgroup', () => {
     assert.equal(readOomKills(host, '/c'), 1);
   });
 
+  test('the cgroup2 hierarchy of a hybrid host gives pressure and huge pages of who is in it', () => {
+    const line = 'avg10=0.00 avg60=0.00 avg300=0.00';
+    fill('hybrid/full', {
+      'cgroup.events': 'populated 1\nfrozen 0\n',
+      'cpu.pressure': `some ${line} total=77\nfull ${line} total=5\n`,
+      'hugetlb.2MB.current': '2097152\n',
+    });
+    fill('hybrid/empty', {
+      'cgroup.events': 'populated 0\nfrozen 0\n',
+      'cpu.pressure': `some ${line} total=0\nfull ${line} total=0\n`,
+    });
+    const host: HostCgroups = { layout: 'hybrid', mounts: new Map(), unifiedRoot: join(root, 'hybrid') };
+    const stats = readStats(host, '/full');
+    assert.equal(stats.pressure?.cpu?.some.totalUs, 77n);
+    assert.equal(stats.pressure.memory, undefined);
+    assert.deepEqual(stats.hugepages, [{ pageSize: '2MB', bytes: 2_097_152 }]);
+    assert.deepEqual(readStats(host, '/empty'), {});
+  });
+
+  test('a quota that is not counted has no numbers', () => {
+    fill('plain', { 'cpu.stat': 'usage_usec 1\nuser_usec 1\nsystem_usec 0\n' });
+    assert.deepEqual(readStats(unified(), '/plain').cpu, { usageNs: 1000n, userNs: 1000n, systemNs: 0n });
+  });
+
   test('a cgroup that is gone has no numbers', () => {
     assert.deepEqual(readStats(unified(), '/gone'), {});
     assert.equal(readOomKills(unified(), '/gone'), undefined);

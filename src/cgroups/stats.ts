@@ -8,7 +8,7 @@ export interface CgroupStats {
   readonly memory?: MemoryStats;
   readonly pids?: { readonly current: number; readonly limit?: number };
   readonly io?: readonly DeviceIo[];
-  /** cgroup v2 only, where the kernel measures it. */
+  /** From the cgroup2 hierarchy, also of a hybrid host, where the kernel measures it. */
   readonly pressure?: { readonly cpu?: Pressure; readonly memory?: Pressure; readonly io?: Pressure };
   readonly hugepages?: readonly HugepageStats[];
 }

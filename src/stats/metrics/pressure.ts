@@ -3,7 +3,7 @@ import { type ContainerFamily, counter } from './family.ts';
 
 const microsecondsPerSecond = 1_000_000n;
 
-/** Pressure stall information: cgroup v2 with PSI switched on. */
+/** Pressure stall information: of a cgroup2 hierarchy, with PSI switched on in the kernel. */
 export const pressureFamilies: readonly ContainerFamily[] = (['cpu', 'io', 'memory'] as const).flatMap(
   (resource) => [
     counter(
