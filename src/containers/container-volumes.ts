@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import type { ContainerVolumes } from './deps.ts';
 import { makeImageVolumes } from './image-volumes.ts';
@@ -42,14 +42,26 @@ export function createContainerVolumes(deps: VolumesDeps): ContainerVolumes {
       return volumes;
     },
     async remove(id) {
-      try {
-        deps.discard(directoryOf(id));
-      } catch (error) {
-        if (!crossesFileSystems(error)) throw error;
-        await rm(directoryOf(id), { recursive: true, force: true });
-      }
+      await discard(deps, directoryOf(id));
+    },
+    async removeOthers(keep) {
+      const present = await readdir(deps.directory).catch((error: unknown) => {
+        if (errnoOf(error) === 'ENOENT') return [];
+        throw error;
+      });
+      const kept: ReadonlySet<string> = keep;
+      for (const id of present) if (!kept.has(id)) await discard(deps, directoryOf(id));
     },
   };
+}
+
+async function discard(deps: VolumesDeps, directory: string): Promise<void> {
+  try {
+    deps.discard(directory);
+  } catch (error) {
+    if (!crossesFileSystems(error)) throw error;
+    await rm(directory, { recursive: true, force: true });
+  }
 }
 
 /** The trash may lie on another disk. */

@@ -127,6 +127,19 @@ test('a volume begins with what the image has there, and goes with its container
   assert.ok(existsSync(join(rootfs, 'srv/data/seed')), 'the image keeps its own');
 });
 
+test('volumes that no record owns are removed, the others stay', async () => {
+  await volumes.removeOthers(new Set());
+  for (const id of ['kept', 'lost']) await volumes.prepare(requestFor(id, ['/srv/data']), signal);
+  await volumes.removeOthers(new Set(['kept' as ContainerId]));
+  assert.deepEqual(readdirSync(directory), ['kept']);
+  await volumes.remove('kept' as ContainerId);
+});
+
+test('an image without volumes leaves nothing behind', async () => {
+  assert.deepEqual(await volumes.prepare(requestFor('plain', []), signal), []);
+  assert.ok(!existsSync(join(directory, 'plain')));
+});
+
 test('CVE-2022-23648: a volume behind a symlink or .. never holds a file of the host', async () => {
   for (const declared of ['/escape', `/../../../..${base}/host`]) {
     const [volume] = await volumes.prepare(requestFor('two', [declared]), signal);
