@@ -44,13 +44,12 @@ export function createContainerVolumes(deps: VolumesDeps): ContainerVolumes {
     async remove(id) {
       await discard(deps, directoryOf(id));
     },
-    async removeOthers(keep) {
+    async removeOrphans(known) {
       const present = await readdir(deps.directory).catch((error: unknown) => {
         if (errnoOf(error) === 'ENOENT') return [];
         throw error;
       });
-      const kept: ReadonlySet<string> = keep;
-      for (const id of present) if (!kept.has(id)) await discard(deps, directoryOf(id));
+      for (const id of present) if (!known.has(id)) await discard(deps, directoryOf(id));
     },
   };
 }

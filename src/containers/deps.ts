@@ -36,8 +36,8 @@ export interface ContainerVolumes {
   ): Promise<readonly ImageVolume[]>;
   /** Removes the volumes of a container with what was written to them. Idempotent. */
   remove(id: ContainerId): Promise<void>;
-  /** Removes the volumes of all containers but these: what a lost record has left behind. */
-  removeOthers(keep: ReadonlySet<ContainerId>): Promise<void>;
+  /** Removes the volumes of containers that nothing knows: what a lost record has left behind. */
+  removeOrphans(known: ReadonlySet<string>): Promise<void>;
 }
 
 export interface ContainerDeps {

@@ -128,9 +128,9 @@ test('a volume begins with what the image has there, and goes with its container
 });
 
 test('volumes that no record owns are removed, the others stay', async () => {
-  await volumes.removeOthers(new Set());
+  await volumes.removeOrphans(new Set());
   for (const id of ['kept', 'lost']) await volumes.prepare(requestFor(id, ['/srv/data']), signal);
-  await volumes.removeOthers(new Set(['kept' as ContainerId]));
+  await volumes.removeOrphans(new Set(['kept']));
   assert.deepEqual(readdirSync(directory), ['kept']);
   await volumes.remove('kept' as ContainerId);
 });
