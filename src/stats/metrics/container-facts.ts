@@ -17,7 +17,7 @@ export interface ContainerFacts {
   readonly deviceNames: ReadonlyMap<string, string>;
 }
 
-export interface ProcessFacts extends OpenFiles {
+interface ProcessFacts extends OpenFiles {
   readonly processes: number;
   readonly threads?: number;
   /** Of the first process. */

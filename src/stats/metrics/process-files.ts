@@ -15,7 +15,7 @@ export interface SoftLimit {
   readonly value: bigint;
 }
 
-export interface CountBounds {
+interface CountBounds {
   readonly processes: number;
   /** Of links that are read to tell sockets from other files. */
   readonly links: number;
