@@ -122,7 +122,7 @@ async function build(
   const mounts = await deps.mounts.resolve(config, paths.directory, signal);
   const { rootfs } = await deps.images.prepareSnapshot(id, image.id);
   const parts = { id, sandbox, config, image, rootfs, mounts };
-  const volumes = (await deps.volumes?.prepare(parts, signal)) ?? [];
+  const volumes = await deps.volumes.prepare(parts, signal);
   const { spec, user } = await deps.spec.build({ ...parts, cgroupsPath: draft.cgroupsPath, volumes });
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   if (draft.logPath !== undefined) mkdirSync(dirname(draft.logPath), { recursive: true, mode: 0o755 });

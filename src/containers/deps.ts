@@ -60,8 +60,7 @@ export interface ContainerDeps {
     /** Unmounts what `resolve` mounted below `directory`. Idempotent. */
     release(directory: string): Promise<void>;
   };
-  /** Left out: images get no volumes, and nothing is labelled. */
-  readonly volumes?: ContainerVolumes;
+  readonly volumes: ContainerVolumes;
   readonly spec: {
     /** Resolves the user inside the image and builds the runtime's configuration. */
     build(request: SpecRequest): Promise<{ readonly spec: Spec; readonly user: ContainerUser }>;

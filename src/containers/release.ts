@@ -21,7 +21,7 @@ export async function releaseContainer(deps: ContainerDeps, container: Container
     ['release', async () => await releaseProcesses(deps, container)],
     ['forget its exit', () => deps.exits.forget(container.id)],
     ['remove its writable layer', async () => await deps.images.removeSnapshot(container.id)],
-    ['remove its volumes', async () => await deps.volumes?.remove(container.id)],
+    ['remove its volumes', async () => await deps.volumes.remove(container.id)],
     ['remove its files', () => rmSync(directory, { recursive: true, force: true })],
   ]);
 }

@@ -4,6 +4,7 @@ import type { Config } from '../config-schema.ts';
 import type { Container, ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { ExecDeps } from '../containers/exec.ts';
+import { createContainerVolumes } from '../containers/container-volumes.ts';
 import { ContainerExits, type ExitSource } from '../containers/exits.ts';
 import { resolveMountSources } from '../containers/mount-sources.ts';
 import { createSpecBuilder } from '../containers/prepare-spec.ts';
@@ -146,6 +147,13 @@ function containerDeps(parts: EngineParts, runtimes: RuntimesOptions, exits: Con
       stateDirectory: directories.state,
       host: facts,
       defaults: { openFiles, passedOnAnnotations: [] },
+    }),
+    volumes: createContainerVolumes({
+      paths,
+      host: facts,
+      directory: `${directories.root}/volumes`,
+      ownDirectories: [directories.root, directories.state],
+      discard: (path) => images.discard(path),
     }),
     cgroups: cgroups.forContainers,
     runtime: createRuntimes(runtimes),

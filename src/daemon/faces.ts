@@ -68,7 +68,10 @@ export async function startFaces(options: FacesOptions, stack: AsyncDisposableSt
       ...statsHandlers(engine.usage),
       ...metricsHandlers(engine.usage),
     },
-    images: imageHandlers({ images: parts.images.images, containerFs: parts.images.containerFs }),
+    images: imageHandlers({
+      images: parts.images.images,
+      containerFs: async () => await parts.images.containerFs(),
+    }),
   });
   stack.use(server);
   if (config.metrics.address !== '') stack.use(await serveMetrics(config.metrics.address, metrics));

@@ -40,6 +40,8 @@ export interface EngineImages {
   releaseImageMounts(directory: string): Promise<void>;
   /** Follows the removal of containers: the last one of an image that is gone lets go of the image's layers. */
   followRemovals(containers: ContainerStore): Disposable;
+  /** Takes a tree that a container has shaped out of its place at once, and deletes it in the background. */
+  discard(path: string): void;
   /** Removes writable layers of containers that nothing knows: after a power loss a record may be older than its layer. */
   removeOrphans(known: ReadonlySet<string>): Promise<void>;
   /** Once, at start, before anything else is asked. */
@@ -94,6 +96,7 @@ export async function startImages(
         if (kind !== 'deleted' || images.store.get(container.imageId) !== undefined) return;
         collectGarbage(images).catch(onError);
       }),
+    discard: (path) => void snapshots.discard(path),
     removeOrphans: async (known) => {
       for (const { key } of listSnapshots(snapshots))
         if (!known.has(key)) await removeSnapshot(snapshots, key);

@@ -15,8 +15,8 @@ export async function recoverEngine(
   await recoverSandboxes(sandboxes, log);
   // What belongs to a record that this release cannot read is not garbage: a release that can will want it.
   const unreadable = parts.stores.database.rejected.map(({ id }) => id);
-  await parts.images.removeOrphans(
-    new Set([...parts.stores.containers.all().map(({ id }) => id), ...unreadable]),
-  );
+  const known = new Set([...parts.stores.containers.all().map(({ id }) => id), ...unreadable]);
+  await parts.images.removeOrphans(known);
+  await containers.volumes.removeOrphans(known);
   await parts.networks.collectGarbage([...parts.stores.sandboxes.all().map(({ id }) => id), ...unreadable]);
 }
