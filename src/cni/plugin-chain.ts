@@ -42,7 +42,7 @@ export interface BoundList {
 }
 
 /** The fast path takes the whole list or nothing: undefined when it can, else what it does not know. */
-export function fastPathObstacle(host: PluginHost, list: NetworkList): string | undefined {
+export function fastPathObstacle(host: Pick<PluginHost, 'inProcess'>, list: NetworkList): string | undefined {
   for (const config of list.plugins) {
     const plugin = host.inProcess.find((candidate) => candidate.type === config.type);
     if (plugin === undefined) return config.type;

@@ -7,6 +7,8 @@ import { jsonOption, print, socketOption, withCri } from '../connection.ts';
 import { formatJson, parseInfo } from '../json.ts';
 import { lookUpAny, readInventory } from '../lookup.ts';
 import { imageSpec } from '../pod-of-one.ts';
+import { containerStateName, podStateName } from '../states.ts';
+import { isoOfNs } from '../units.ts';
 
 export function inspectCommand(): Command {
   return new Command('inspect')
@@ -22,15 +24,29 @@ export function inspectCommand(): Command {
 async function inspect(cri: Cri, text: string): Promise<object> {
   try {
     const { kind, id } = lookUpAny(await readInventory(cri), text);
-    const { status, info } =
-      kind === 'pod'
-        ? await cri.runtime.podSandboxStatus({ podSandboxId: id, verbose: true })
-        : await cri.runtime.containerStatus({ containerId: id, verbose: true });
-    return { kind, status, ...parseInfo(info) };
+    if (kind === 'pod') {
+      const { status, info } = await cri.runtime.podSandboxStatus({ podSandboxId: id, verbose: true });
+      return { kind, status: status && readable(status, podStateName(status.state)), ...parseInfo(info) };
+    }
+    const { status, info } = await cri.runtime.containerStatus({ containerId: id, verbose: true });
+    const times = {
+      startedAt: isoOfNs(status?.startedAt ?? 0n),
+      finishedAt: isoOfNs(status?.finishedAt ?? 0n),
+    };
+    return {
+      kind,
+      status: status && { ...readable(status, containerStateName(status.state)), ...times },
+      ...parseInfo(info),
+    };
   } catch (error) {
     if (!isKind(error, 'not-found')) throw error;
     const { image, info } = await cri.images.imageStatus({ image: imageSpec(text), verbose: true });
     if (image !== undefined) return { kind: 'image', image, ...parseInfo(info) };
     throw new EngineError('not-found', `no pod, container or image is called ${quote(text)}`);
   }
+}
+
+/** The wire's numbers in words. */
+function readable<Status extends { readonly createdAt: bigint }>(status: Status, state: string) {
+  return { ...status, state, createdAt: isoOfNs(status.createdAt) };
 }
