@@ -1,12 +1,14 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
+import { join } from 'node:path';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { newContainerId, quote, type SandboxId } from '../lib/ids.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { ContainerConfig } from './container-config.ts';
 import { containerName, containerPaths, type Container } from './container.ts';
 import type { ContainerDeps, ContainerImageFacts } from './deps.ts';
+import { joinLogPath, makeLogPlace, type LogPlace } from './log-path.ts';
 import { releaseContainer } from './release.ts';
+import { makeRealMountPoints } from './root-directories.ts';
 import { stopSignalOf } from './stop-signal.ts';
 
 export interface CreateRequest {
@@ -75,7 +77,7 @@ function reserve(
   image: ContainerImageFacts,
 ): Container {
   const id = newContainerId();
-  const logPath = logPathOf(sandbox, config);
+  const place = logPlaceOf(sandbox, config);
   const container: Container = {
     version: 1,
     id,
@@ -86,7 +88,7 @@ function reserve(
     runtimeHandler: sandbox.runtimeHandler,
     createdAtNs: String(BigInt(Date.now()) * 1_000_000n),
     bootId: deps.bootId,
-    ...(logPath === undefined ? {} : { logPath }),
+    ...(place === undefined ? {} : { logPath: joinLogPath(place) }),
     cgroupsPath: deps.cgroups.pathFor(sandbox, id),
     stopSignal: stopSignalOf(config.stopSignal, image.config.stopSignal),
     user: { uid: 0, gid: 0, supplementalGroups: [] },
@@ -97,12 +99,9 @@ function reserve(
   return container;
 }
 
-/** A log path that climbs out of the pod's log directory would let a request write anywhere on the node. */
-function logPathOf({ config: pod }: Sandbox, { logPath }: ContainerConfig): string | undefined {
+function logPlaceOf({ config: pod }: Sandbox, { logPath }: ContainerConfig): LogPlace | undefined {
   if (pod.logDirectory === undefined || logPath === undefined) return undefined;
-  const joined = join(pod.logDirectory, logPath);
-  if (joined.startsWith(`${normalize(pod.logDirectory).replace(/\/$/, '')}/`)) return joined;
-  throw new EngineError('invalid-argument', `log_path ${quote(logPath)} leaves the pod's log directory`);
+  return { logDirectory: pod.logDirectory, logPath };
 }
 
 interface Parts {
@@ -121,11 +120,13 @@ async function build(
   mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
   const mounts = await deps.mounts.resolve(config, paths.directory, signal);
   const { rootfs } = await deps.images.prepareSnapshot(id, image.id);
+  makeRealMountPoints(rootfs);
   const parts = { id, sandbox, config, image, rootfs, mounts };
   const volumes = await deps.volumes.prepare(parts, signal);
   const { spec, user } = await deps.spec.build({ ...parts, cgroupsPath: draft.cgroupsPath, volumes });
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
-  if (draft.logPath !== undefined) mkdirSync(dirname(draft.logPath), { recursive: true, mode: 0o755 });
+  const place = logPlaceOf(sandbox, config);
+  if (place !== undefined) makeLogPlace(place);
   signal.throwIfAborted();
   const processes = await deps.runtime.create(
     {

@@ -1,12 +1,14 @@
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import type { ContainerDeps } from './deps.ts';
+import { makeLogPlace } from './log-path.ts';
 
 /**
  * Makes the monitor write to a new file at the container's log path, after the kubelet has renamed the old one.
  * When this returns the new file exists.
  *
- * @throws EngineError not-found, failed-precondition (not running: then no new file is made)
+ * @throws EngineError not-found, failed-precondition (not running, or something other than a log is in the new file's place: then no
+ *   new file is made)
  */
 export async function reopenContainerLog(deps: ContainerDeps, id: ContainerId): Promise<void> {
   const container = deps.store.mustFind(id);
@@ -15,5 +17,8 @@ export async function reopenContainerLog(deps: ContainerDeps, id: ContainerId): 
       'failed-precondition',
       `container ${id} is ${container.state.name}: only the log of a running one is reopened`,
     );
+  const logDirectory = deps.sandboxes.get(container.sandboxId)?.config.logDirectory;
+  const { logPath } = container.config;
+  if (logDirectory !== undefined && logPath !== undefined) makeLogPlace({ logDirectory, logPath });
   await deps.runtime.reopenLog(container);
 }
