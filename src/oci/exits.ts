@@ -5,8 +5,9 @@
  */
 import { type FSWatcher, readdirSync, readFileSync, rmSync, statSync, watch } from 'node:fs';
 import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EventSource } from '../lib/events.ts';
-import { openProcess, watchExit } from '../linux/pidfd.ts';
+import { openProcess, signalProcess, watchExit } from '../linux/pidfd.ts';
 import { close } from '../linux/libc.ts';
 import type { Poller } from '../linux/poll.ts';
 import type { MonitoredContainer, StoredProcess } from './monitor.ts';
@@ -23,6 +24,9 @@ export interface ContainerExit {
 /** The exit code that is told when nobody was there to learn the real one. */
 const unknownExitCode = 255;
 const lostReason = 'the monitor process died before the container, its exit code is unknown';
+const hungReason = 'the monitor process did not tell the exit code, and was killed';
+/** A monitor writes the exit file within milliseconds; less than a stop waits after SIGKILL. */
+const monitorGraceMs = 20_000;
 
 const idPattern = /^[0-9a-zA-Z_-]+$/;
 // A whole file is renamed into place, yet has been seen empty: it is then read again, without a further event.
@@ -36,6 +40,9 @@ export class ExitWatcher implements Disposable {
   readonly #onError: (error: unknown) => void;
   readonly #reported = new Set<string>();
   readonly #tracked = new Map<string, MonitoredContainer>();
+  /** Containers whose monitor we killed. */
+  readonly #hung = new Set<string>();
+  readonly #graceMs: number;
   #watcher: FSWatcher | undefined;
   readonly #close = new AbortController();
 
@@ -43,7 +50,9 @@ export class ExitWatcher implements Disposable {
   constructor(
     deps: { readonly poller: Poller; readonly onError: (error: unknown) => void },
     directory: string,
+    graceMs = monitorGraceMs,
   ) {
+    this.#graceMs = graceMs;
     this.#poller = deps.poller;
     this.#onError = deps.onError;
     this.#directory = directory;
@@ -63,17 +72,20 @@ export class ExitWatcher implements Disposable {
 
   /**
    * Watches a container's monitor too: when it is gone without an exit file, the container's own process is awaited and its end is
-   * reported as lost. Call it for every container that is created or found alive at start.
+   * reported as lost. A monitor that hangs is killed some time after the container's end: nobody could stop or remove the
+   * container otherwise. Call it for every container that is created or found alive at start.
    */
   track(id: string, processes: MonitoredContainer): void {
     this.#tracked.set(id, processes);
     this.#report(this.#follow(id, processes));
+    this.#report(this.#endHungMonitor(id, processes));
   }
 
   /** Deletes the exit file and all memory of the container. Idempotent. */
   forget(id: string): void {
     this.#tracked.delete(id);
     this.#reported.delete(id);
+    this.#hung.delete(id);
     rmSync(`${this.#directory}/${id}`, { force: true });
   }
 
@@ -125,7 +137,18 @@ export class ExitWatcher implements Disposable {
     if (!this.#isOpen(id, processes) || readExitFile(`${this.#directory}/${id}`) !== 'absent') return;
     await this.#ended(processes.process);
     if (!this.#isOpen(id, processes)) return;
-    this.#emit({ id, exitCode: unknownExitCode, finishedAtMs: Date.now(), lostReason });
+    const reason = this.#hung.has(id) ? hungReason : lostReason;
+    this.#emit({ id, exitCode: unknownExitCode, finishedAtMs: Date.now(), lostReason: reason });
+  }
+
+  async #endHungMonitor(id: string, processes: MonitoredContainer): Promise<void> {
+    await this.#ended(processes.process);
+    if (!this.#isOpen(id, processes)) return;
+    await sleep(this.#graceMs, undefined, { signal: this.#close.signal, ref: false });
+    if (!this.#isOpen(id, processes)) return;
+    const { pid, startTicks } = processes.monitor;
+    this.#hung.add(id);
+    signalProcess({ pid, startTicks: BigInt(startTicks) }, 'SIGKILL');
   }
 
   #isOpen(id: string, processes: MonitoredContainer): boolean {
