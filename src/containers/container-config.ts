@@ -12,7 +12,7 @@ import type {
 } from '../sandbox/pod-config.ts';
 
 /** What a container is called by its owner; unique within its pod. */
-export interface ContainerMetadata {
+interface ContainerMetadata {
   readonly name: string;
   readonly attempt: number;
 }
@@ -36,7 +36,7 @@ export interface EnvVar {
 }
 
 /** Which way later mounts below a mount are passed on: `rprivate`, `rslave` or `rshared`. */
-export type MountPropagation = 'private' | 'host-to-container' | 'bidirectional';
+type MountPropagation = 'private' | 'host-to-container' | 'bidirectional';
 
 /** A mount of the request: of a host path, or of an image (then `hostPath` is left out and it is read-only). */
 export interface MountRequest {
@@ -62,7 +62,7 @@ export interface DeviceRequest {
 }
 
 /** Capability names with or without `CAP_`, or `ALL`. */
-export interface CapabilityRequest {
+interface CapabilityRequest {
   readonly add: readonly string[];
   readonly drop: readonly string[];
   readonly addAmbient: readonly string[];
@@ -94,7 +94,7 @@ export interface ContainerSecurity {
 }
 
 /** The Linux part of a container. */
-export interface LinuxContainer {
+interface LinuxContainer {
   readonly resources: LinuxResources;
   readonly security: ContainerSecurity;
 }

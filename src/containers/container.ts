@@ -91,7 +91,7 @@ export function isAlive(container: Container): boolean {
 }
 
 /** What happened to a container, as GetContainerEvents tells it. */
-export interface ContainerEvent {
+interface ContainerEvent {
   readonly kind: 'created' | 'started' | 'stopped' | 'deleted';
   readonly container: Container;
 }

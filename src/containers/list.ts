@@ -1,6 +1,6 @@
 import type { Container, ContainerStore } from './container.ts';
 
-export type ListedState = 'created' | 'running' | 'exited' | 'unknown';
+type ListedState = 'created' | 'running' | 'exited' | 'unknown';
 
 /** Each field that is given must match; labels must all be there. */
 export interface ContainerFilter {

@@ -5,7 +5,7 @@ import { quote } from '../lib/ids.ts';
 import type { RuntimeHandlers } from './handlers.ts';
 
 /** What `daemon.ts` found out about this host and itself when it started. */
-export interface EngineFacts {
+interface EngineFacts {
   /** Semantic version of Gantry. */
   readonly version: string;
   readonly cgroupDriver: 'cgroupfs' | 'systemd';
@@ -33,15 +33,17 @@ export interface RuntimeHandlerDeps {
 }
 
 const criVersion = 'v1';
+/** What the kubelet sends and compares with; it has not changed since the interface began. */
+const kubeletApiVersion = '0.1.0';
 
 export function runtimeHandlers(
   deps: RuntimeHandlerDeps,
 ): Pick<RuntimeHandlers, 'version' | 'status' | 'runtimeConfig' | 'updateRuntimeConfig'> {
   const { facts } = deps;
   return {
-    async version({ version }) {
+    async version() {
       return {
-        version: version === '' ? '0.1.0' : version,
+        version: kubeletApiVersion,
         runtimeName: 'gantry',
         runtimeVersion: facts.version,
         runtimeApiVersion: criVersion,

@@ -54,9 +54,6 @@ export interface Images extends Disposable {
   readonly layerLocks: KeyedLock<ChainId>;
 }
 
-/** Where registries are configured unless told otherwise; containerd's directory is read when ours has nothing. */
-export const defaultCertsRoots: readonly string[] = ['/etc/gantry/certs.d', '/etc/containerd/certs.d'];
-
 /**
  * Opens the stores. Call `recoverImages` before the first operation.
  * @throws EngineError invalid-argument for a pinned image that is no reference

@@ -7,7 +7,7 @@ import type { Sandbox, SandboxNamespaces, SandboxStore } from './sandbox.ts';
 /** Namespaces that a sandbox can pin. */
 export type PinnedKind = 'net' | 'ipc' | 'uts';
 
-export interface PodAttachRequest {
+interface PodAttachRequest {
   readonly sandboxId: SandboxId;
   readonly netnsPath: string;
   readonly pod: { readonly name: string; readonly namespace: string; readonly uid: string };

@@ -49,7 +49,7 @@ export interface SelinuxOptions {
 export type SupplementalGroupsPolicy = 'merge' | 'strict';
 
 /** A huge page limit; `pageSize` as the kernel's control files spell it (`2MB`, `1GB`). */
-export interface HugepageLimit {
+interface HugepageLimit {
   readonly pageSize: string;
   readonly limitBytes: number;
 }

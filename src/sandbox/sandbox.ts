@@ -26,7 +26,7 @@ export interface SandboxNamespaces {
   readonly pid?: string;
 }
 
-export type SandboxState =
+type SandboxState =
   /** Being made, or its undoing was interrupted: no face lists it, recovery undoes it. */
   | { readonly name: 'creating' }
   /** Usable: namespaces pinned, network attached. */
@@ -83,7 +83,7 @@ export function sandboxName({ metadata }: PodConfig): string {
 }
 
 /** What happened to a sandbox, as GetContainerEvents tells it. */
-export interface SandboxEvent {
+interface SandboxEvent {
   readonly kind: 'created' | 'started' | 'stopped' | 'deleted';
   readonly sandbox: Sandbox;
 }

@@ -55,15 +55,19 @@ function giveUp(pending: Map<string, HalfPair>, id: string): void {
 async function forwardConnection(errors: SpdyStream, data: SpdyStream, connect: ConnectPort): Promise<void> {
   errors.resume();
   const port = Number(data.headers.get('port')?.[0]);
+  let connection: Duplex;
   try {
     if (!Number.isInteger(port) || port < 1 || port > 65535)
       throw new Error(`${data.headers.get('port')?.[0] ?? ''} is not a port`);
-    await join(data, await connect(port));
-    errors.end();
+    connection = await connect(port);
   } catch (error) {
     errors.end(`error forwarding port ${port}: ${messageOf(error)}`);
     data.destroy();
+    return;
   }
+  // kubectl gives the whole session up at the first word on an error stream: a reset is told by the data stream alone.
+  await join(data, connection).catch(() => undefined);
+  errors.end();
 }
 
 /**

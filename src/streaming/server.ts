@@ -17,12 +17,10 @@ import { SpdySession } from './spdy/session.ts';
 import { acceptUpgrade, isSpdyUpgrade, negotiate } from './spdy/upgrade.ts';
 import { Tokens } from './tokens.ts';
 import { openWebSocketChannels, webSocketRemoteProtocols } from './websocket/remote-channels.ts';
-
-/** kubectl 1.31 and crictl tunnel SPDY through WebSocket for port-forward. */
-const tunnelProtocol = `SPDY/3.1+${portForwardProtocol}`;
+import { TunnelOffers, tunnelProtocol } from './websocket/tunnel.ts';
 
 /** What a URL stands for. */
-export type StreamRequest =
+type StreamRequest =
   | {
       readonly kind: 'exec' | 'attach';
       readonly options: StreamOptions;
@@ -49,6 +47,7 @@ export async function serveStreams(options: StreamingOptions, log: Log): Promise
     handleProtocols: chooseSubprotocol,
     maxPayload: 16 * 1024 * 1024,
   });
+  const tunnels = new TunnelOffers(webSockets);
   const server = createServer((_request, response) =>
     response.writeHead(400).end('this address serves upgrades to SPDY/3.1 and WebSocket only\n'),
   );
@@ -60,7 +59,7 @@ export async function serveStreams(options: StreamingOptions, log: Log): Promise
   });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
-    serveUpgrade({ tokens, webSockets, request, socket, head }).catch((error: unknown) => {
+    serveUpgrade({ tokens, webSockets, tunnels, request, socket, head }).catch((error: unknown) => {
       log.warn({ error: messageOf(error) }, 'a stream ended with an error');
       socket.destroy();
     });
@@ -88,6 +87,7 @@ async function listen(server: Server, { address, port }: StreamingOptions): Prom
 interface Upgrade {
   readonly tokens: Tokens<StreamRequest>;
   readonly webSockets: WebSocketServer;
+  readonly tunnels: TunnelOffers;
   readonly request: IncomingMessage;
   readonly socket: Duplex;
   readonly head: Buffer;
@@ -136,24 +136,23 @@ async function serveCommand(
 }
 
 async function serveWebSocket(
-  { webSockets, request, socket, head }: Upgrade,
+  { webSockets, tunnels, request, socket, head }: Upgrade,
   asked: StreamRequest,
 ): Promise<void> {
+  const isTunnel = asked.kind === 'port-forward' && tunnels.accept(request);
   const { promise, resolve } = Promise.withResolvers<WebSocket>();
   webSockets.handleUpgrade(request, socket, head, resolve);
   const webSocket = await promise;
-  if (asked.kind === 'port-forward') {
-    if (webSocket.protocol === tunnelProtocol)
-      await servePortForward(new SpdySession(createWebSocketStream(webSocket)), asked.connect);
-    else webSocket.close(1002, `port-forward over WebSocket speaks ${tunnelProtocol}`);
-  } else {
+  if (asked.kind !== 'port-forward')
     await serveRemoteCommand(openWebSocketChannels(webSocket, asked.options), asked.start);
-  }
+  else if (isTunnel) await servePortForward(new SpdySession(createWebSocketStream(webSocket)), asked.connect);
+  else webSocket.close(1002, `port-forward over WebSocket speaks ${tunnelProtocol}`);
 }
 
 function chooseSubprotocol(offered: Set<string>): string | false {
-  const supported: readonly string[] = [...webSocketRemoteProtocols, tunnelProtocol];
-  return supported.find((protocol) => offered.has(protocol)) ?? (offered.size === 0 ? '' : false);
+  return (
+    webSocketRemoteProtocols.find((protocol) => offered.has(protocol)) ?? (offered.size === 0 ? '' : false)
+  );
 }
 
 function refuse(socket: Duplex, status: string, message: string): void {

@@ -62,7 +62,7 @@ export function containerConfigFromWire(wire: WireConfig | undefined): Container
 }
 
 /** @throws EngineError invalid-argument */
-export function imageFromWire(wire: ImageSpec, field: string): ContainerImage {
+function imageFromWire(wire: ImageSpec, field: string): ContainerImage {
   return {
     reference: requiredText(wire.image, `${field}.image`),
     userSpecified: textOf(wire.userSpecifiedImage),

@@ -106,12 +106,6 @@ export function encodeDataHead(streamId: number, dataBytes: number, isLast: bool
   return head;
 }
 
-export function encodeSynStream(streamId: number, headerBlock: Buffer): Buffer {
-  const fixed = Buffer.alloc(10);
-  fixed.writeUInt32BE(streamId, 0);
-  return encodeControl(controlTypes.synStream, Buffer.concat([fixed, headerBlock]));
-}
-
 export function encodeSynReply(streamId: number, headerBlock: Buffer): Buffer {
   return encodeControl(controlTypes.synReply, Buffer.concat([word(streamId), headerBlock]));
 }
