@@ -21,7 +21,7 @@ export interface HostMount {
 }
 
 const portPattern =
-  /^(?:(?<ip>\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(?<host>\d+):(?<container>\d+)(?:\/(?<protocol>\w+))?$/;
+  /^(?:(?<ip>\[[0-9a-fA-F:.]+\]|\d+(?:\.\d+){3}):)?(?<host>\d+):(?<container>\d+)(?:\/(?<protocol>\w+))?$/;
 
 /** `[IP:]HOST:CONTAINER[/tcp|udp|sctp]`. @throws InvalidArgumentError */
 export function parsePort(text: string): PublishedPort {

@@ -1,5 +1,6 @@
 /** `gantry inspect`: all that the daemon knows of one pod, container or image. */
 import { Command } from 'commander';
+import type { ContainerStatus, PodSandboxStatus } from '../../gen/runtime/v1/api.ts';
 import { EngineError, isKind } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
 import type { Cri } from '../client.ts';
@@ -26,18 +27,10 @@ async function inspect(cri: Cri, text: string): Promise<object> {
     const { kind, id } = lookUpAny(await readInventory(cri), text);
     if (kind === 'pod') {
       const { status, info } = await cri.runtime.podSandboxStatus({ podSandboxId: id, verbose: true });
-      return { kind, status: status && readable(status, podStateName(status.state)), ...parseInfo(info) };
+      return { kind, status: status === undefined ? {} : readablePod(status), ...parseInfo(info) };
     }
     const { status, info } = await cri.runtime.containerStatus({ containerId: id, verbose: true });
-    const times = {
-      startedAt: isoOfNs(status?.startedAt ?? 0n),
-      finishedAt: isoOfNs(status?.finishedAt ?? 0n),
-    };
-    return {
-      kind,
-      status: status && { ...readable(status, containerStateName(status.state)), ...times },
-      ...parseInfo(info),
-    };
+    return { kind, status: status === undefined ? {} : readableContainer(status), ...parseInfo(info) };
   } catch (error) {
     if (!isKind(error, 'not-found')) throw error;
     const { image, info } = await cri.images.imageStatus({ image: imageSpec(text), verbose: true });
@@ -47,6 +40,16 @@ async function inspect(cri: Cri, text: string): Promise<object> {
 }
 
 /** The wire's numbers in words. */
-function readable<Status extends { readonly createdAt: bigint }>(status: Status, state: string) {
-  return { ...status, state, createdAt: isoOfNs(status.createdAt) };
+function readablePod(status: PodSandboxStatus): object {
+  return { ...status, state: podStateName(status.state), createdAt: isoOfNs(status.createdAt) };
+}
+
+function readableContainer(status: ContainerStatus): object {
+  return {
+    ...status,
+    state: containerStateName(status.state),
+    createdAt: isoOfNs(status.createdAt),
+    startedAt: isoOfNs(status.startedAt),
+    finishedAt: isoOfNs(status.finishedAt),
+  };
 }
