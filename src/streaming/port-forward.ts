@@ -65,6 +65,11 @@ async function forwardConnection(errors: SpdyStream, data: SpdyStream, connect: 
     data.destroy();
     return;
   }
+  // The client left while the pod was being connected to: nobody would ever close it.
+  if (data.destroyed) {
+    connection.destroy();
+    return;
+  }
   // kubectl gives the whole session up at the first word on an error stream: a reset is told by the data stream alone.
   await join(data, connection).catch(() => undefined);
   errors.end();
