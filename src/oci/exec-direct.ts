@@ -5,6 +5,7 @@ import { spawnProcess } from '../linux/command.ts';
 import { createPipe } from '../linux/pipe.ts';
 import { OutputPipe } from './exec-output.ts';
 import type { ExecArgs, ExecSession } from './exec.ts';
+import { setOomScore } from './oom-score.ts';
 import { killDescendants } from './process-tree.ts';
 import { globalArguments, runtimeEnvironment, type RuntimeDeps } from './runtime-call.ts';
 import { loggedError, runtimeError } from './runtime-error.ts';
@@ -38,6 +39,8 @@ export function startDirectExec(deps: RuntimeDeps, args: ExecArgs): ExecSession 
   let child: ReturnType<typeof spawnProcess>;
   try {
     child = spawnProcess(argv, { fds, env: runtimeEnvironment, newSession: true, poller });
+    // Inherited from the runtime, which has only just begun: it forks some milliseconds from now.
+    setOomScore(child.pid, args.process.oomScoreAdj);
   } catch (error) {
     for (const fd of [stdout.read, stderr.read, stdin?.write]) if (fd !== undefined) closeSync(fd);
     throw error;

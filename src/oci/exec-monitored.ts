@@ -7,6 +7,7 @@ import { ConmonProcess } from './conmon.ts';
 import type { ExecArgs, ExecSession } from './exec.ts';
 import { TerminalResizer, type TerminalSize } from './monitor-control.ts';
 import type { MonitorDeps } from './monitor.ts';
+import { setOomScore } from './oom-score.ts';
 import { killDescendants } from './process-tree.ts';
 import { globalArguments } from './runtime-call.ts';
 import { runtimeError } from './runtime-error.ts';
@@ -29,7 +30,14 @@ export function startMonitoredExec(deps: MonitorDeps, args: ExecArgs): ExecSessi
     stdin: args.stdin ? streams.stdin : undefined,
     stdout: streams.stdout,
     stderr: streams.stderr,
-    exit: run(deps, { containerId: args.containerId, directory, conmon, streams, window }),
+    exit: run(deps, {
+      containerId: args.containerId,
+      oomScoreAdj: args.process.oomScoreAdj,
+      directory,
+      conmon,
+      streams,
+      window,
+    }),
     resize: (size) => {
       if (args.process.terminal === true) window.resize(size);
     },
@@ -39,6 +47,7 @@ export function startMonitoredExec(deps: MonitorDeps, args: ExecArgs): ExecSessi
 
 interface Running {
   readonly containerId: string;
+  readonly oomScoreAdj: number | undefined;
   readonly directory: string;
   readonly conmon: ConmonProcess;
   readonly streams: MonitorStreams;
@@ -59,6 +68,7 @@ async function run(deps: MonitorDeps, running: Running): Promise<{ readonly exit
       throw runtimeError(what, started.message ?? '', 'the runtime failed without a message');
     }
     conmon.takeOomScoreOfDaemon();
+    setOomScore(started.data, running.oomScoreAdj);
     window.open();
     const ended = await conmon.answer({ what });
     return { exitCode: ended.data };

@@ -32,7 +32,7 @@ describe('exec in a container', { timeout: 90_000 }, () => {
 
   function start(
     args: readonly string[],
-    more: { stdin?: boolean; terminal?: boolean; cwd?: string } = {},
+    more: { stdin?: boolean; terminal?: boolean; cwd?: string; oomScoreAdj?: number } = {},
   ): ExecSession {
     const process: ProcessSpec = {
       user: { uid: 0, gid: 0 },
@@ -40,6 +40,7 @@ describe('exec in a container', { timeout: 90_000 }, () => {
       env: ['PATH=/bin', 'TERM=xterm'],
       cwd: more.cwd ?? '/',
       terminal: more.terminal ?? false,
+      ...(more.oomScoreAdj === undefined ? {} : { oomScoreAdj: more.oomScoreAdj }),
     };
     const { stdin = false } = more;
     return startExec(fixture.deps, { containerId: 'host', process, stdin, directory: fixture.directory });
@@ -72,6 +73,14 @@ describe('exec in a container', { timeout: 90_000 }, () => {
     session.stdin?.end(Buffer.alloc(2_000_000, 'y'));
     assert.deepEqual(await outcome(session), { exitCode: 0, stdout: '3000000\n', stderr: '' });
   });
+
+  for (const terminal of [false, true])
+    test(`${terminal ? 'with' : 'without'} a terminal, the oom_score_adj is the process’s own, not the daemon’s`, async () => {
+      const look = 'score=$(cat /proc/self/oom_score_adj); [ "$score" = 731 ] && break; sleep 0.1';
+      const command = ['sh', '-c', `for i in $(seq 50); do ${look}; done; echo $score`];
+      const { stdout } = await outcome(start(command, { terminal, oomScoreAdj: 731 }));
+      assert.equal(stdout.trim(), '731');
+    });
 
   test('input that nobody reads is no error', async () => {
     const session = start(['true'], { stdin: true });
