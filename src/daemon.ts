@@ -12,6 +12,7 @@ import { makeDirectories, type Directories } from './daemon/directories.ts';
 import { createEngine, type EngineParts } from './daemon/engine.ts';
 import { startFaces } from './daemon/faces.ts';
 import { startImages } from './daemon/images.ts';
+import { lockDirectory } from './daemon/lock.ts';
 import { startNetworks } from './daemon/networking.ts';
 import { recoverEngine } from './daemon/recovery.ts';
 import { findRuntimes, type RuntimeSet } from './daemon/runtimes.ts';
@@ -52,6 +53,7 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
 /** Drivers and stores, each on `stack` after those that it needs. */
 async function startParts(config: Config, log: Log, stack: AsyncDisposableStack): Promise<EngineParts> {
   const directories = makeDirectories(config);
+  for (const directory of [directories.root, directories.state]) stack.use(lockDirectory(directory));
   const stores = openStores(directories, stack, log);
   const poller = stack.use(new Poller());
   const paths = stack.use(new PathWorkers());
@@ -103,11 +105,11 @@ interface Stores {
 
 /** A corrupt database is set aside and said so; a record of another version is refused by name. */
 function openStores(directories: Directories, stack: AsyncDisposableStack, log: Log): Stores {
-  const database = stack.use(RecordDatabase.open(directories.database));
+  const database = stack.use(RecordDatabase.open(directories.database, { copies: directories.records }));
   if (database.setAside !== undefined)
     log.error(
       { file: database.setAside },
-      'the state database was corrupt and has been set aside; a new one was begun',
+      'the state database was corrupt and has been set aside; a new one was begun from the copies of its records',
     );
   const onListenerError = (error: unknown): void =>
     log.error({ error: messageOf(error) }, 'a listener failed');

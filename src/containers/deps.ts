@@ -88,6 +88,8 @@ export interface ContainerDeps {
       signal: AbortSignal,
     ): Promise<MonitoredContainer>;
     start(container: Container): Promise<void>;
+    /** Whether the program of a container runs, asked of the runtime. */
+    isStarted(container: Container): Promise<boolean>;
     /** No error if the container or its process is gone. */
     kill(container: Container, signal: string): Promise<void>;
     /** Deletes what the runtime and the monitor keep. Idempotent. */

@@ -1,4 +1,5 @@
 import { messageOf } from '../lib/errors.ts';
+import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Log } from '../telemetry/log.ts';
 import { isAlive, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
@@ -44,6 +45,22 @@ async function recoverContainer(deps: ContainerDeps, container: Container): Prom
     }));
     await releaseProcesses(deps, container);
   } else if (state.name === 'created' || state.name === 'running') {
+    if (state.name === 'created') await recordStart(deps, container, state.processes);
     deps.exits.watch(id, state.processes);
   }
+}
+
+/** The daemon may have died between the start of the program and its record. */
+async function recordStart(
+  deps: ContainerDeps,
+  container: Container,
+  processes: MonitoredContainer,
+): Promise<void> {
+  if (!(await deps.runtime.isStarted(container))) return;
+  const startedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+  const running = deps.store.update(container.id, (old) => ({
+    ...old,
+    state: { name: 'running', processes, startedAtNs },
+  }));
+  deps.store.events.emit({ kind: 'started', container: running });
 }

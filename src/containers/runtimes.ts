@@ -7,7 +7,13 @@ import type { Poller } from '../linux/poll.ts';
 import type { ConmonSetup } from '../oci/conmon.ts';
 import { reopenLog } from '../oci/monitor-control.ts';
 import { createContainer, type ContainerStdin, type MonitorDeps } from '../oci/monitor.ts';
-import { deleteContainer, startContainer, updateContainer, type OciRuntime } from '../oci/runtime.ts';
+import {
+  containerState,
+  deleteContainer,
+  startContainer,
+  updateContainer,
+  type OciRuntime,
+} from '../oci/runtime.ts';
 import { containerPaths, processesOf, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import type { HostFacts } from './spec/host-facts.ts';
@@ -47,6 +53,12 @@ export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime
     },
     async start(container) {
       await startContainer(monitorDeps(options, container.runtimeHandler), { id: container.id });
+    },
+    async isStarted(container) {
+      const state = await containerState(monitorDeps(options, container.runtimeHandler), {
+        id: container.id,
+      });
+      return state?.status === 'running' || state?.status === 'paused';
     },
     async kill(container, signal) {
       const processes = processesOf(container);

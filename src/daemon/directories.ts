@@ -6,6 +6,8 @@ export interface Directories {
   readonly root: string;
   readonly state: string;
   readonly database: string;
+  /** Copies of the database's rows, on another file system. */
+  readonly records: string;
   readonly images: string;
   readonly snapshots: string;
   readonly runtimes: string;
@@ -20,6 +22,7 @@ export function makeDirectories({ root, state }: Config): Directories {
     root,
     state,
     database: `${root}/state.db`,
+    records: `${state}/records`,
     images: `${root}/images`,
     snapshots: `${root}/overlay`,
     runtimes: `${state}/runtime`,
@@ -33,6 +36,7 @@ export function makeDirectories({ root, state }: Config): Directories {
     directories.snapshots,
     directories.runtimes,
     directories.exits,
+    directories.records,
     directories.sockets,
     `${state}/containers`,
   ])

@@ -8,6 +8,8 @@ import type { RecordCollection, Versioned } from './records.ts';
 /** What the store must know of an object: who it is, and whether it is still being made. */
 export interface Named<K extends string> extends Versioned {
   readonly id: K;
+  /** Unix time in nanoseconds, decimal. */
+  readonly createdAtNs: string;
   readonly state: { readonly name: string };
 }
 
@@ -64,9 +66,11 @@ export class NamedStore<K extends string, T extends Named<K>, E> {
     return id === undefined ? undefined : this.#records.get(id);
   }
 
-  /** What faces show: everything but objects that are still being made. */
+  /** What faces show: everything but objects that are still being made, oldest first (also after a restart). */
   listed(): T[] {
-    return this.all().filter((object) => object.state.name !== 'creating');
+    return this.all()
+      .filter((object) => object.state.name !== 'creating')
+      .toSorted((one, other) => compare(one.createdAtNs, other.createdAtNs) || compare(one.id, other.id));
   }
 
   all(): T[] {
@@ -107,4 +111,9 @@ export class NamedStore<K extends string, T extends Named<K>, E> {
   claim(id: K): boolean {
     return this.#unclaimed.delete(id);
   }
+}
+
+/** Of decimal numbers with as many digits, and of ids. */
+function compare(one: string, other: string): number {
+  return one < other ? -1 : one > other ? 1 : 0;
 }

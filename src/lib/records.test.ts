@@ -59,7 +59,7 @@ test('a corrupt file is set aside and a new one begun', (t) => {
   const folder = directory(t);
   const path = join(folder, 'state.db');
   writeFileSync(path, 'this is not a database, and long enough to be seen as none'.repeat(100));
-  using database = RecordDatabase.open(path, 42);
+  using database = RecordDatabase.open(path, { nowMs: 42 });
   assert.equal(database.setAside, `${path}.corrupt-42`);
   assert.ok(readdirSync(folder).includes('state.db.corrupt-42'));
   database.collection<string, Thing>('things', 1).put('a', { version: 1, text: 'works' });
@@ -77,7 +77,7 @@ test('a page damaged in the middle is found at open', (t) => {
   raw.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   raw.close();
   writeFileSync(path, Buffer.alloc(4096 * 8, 0xa5), { flag: 'r+' });
-  using database = RecordDatabase.open(path, 43);
+  using database = RecordDatabase.open(path, { nowMs: 43 });
   assert.equal(database.setAside, `${path}.corrupt-43`);
 });
 
@@ -99,4 +99,49 @@ test('a write that the disk refuses changes nothing in memory', (t) => {
   other.exec('ROLLBACK');
   other.close();
   assert.equal(things.get('a')?.text, 'before');
+});
+
+test('a corrupt database is rebuilt from the copies of its rows, also of those that this release cannot read', (t) => {
+  const folder = directory(t);
+  const path = join(folder, 'state.db');
+  const copies = join(folder, 'copies');
+  {
+    using database = RecordDatabase.open(path, { copies });
+    const things = database.collection<string, Thing>('things', 1);
+    things.put('sha256:a/b', { version: 1, text: 'one' });
+    things.put('sha256:a/b', { version: 1, text: 'two' });
+    things.put('newer', { version: 2, text: 'from a later release' });
+    things.put('gone', { version: 1, text: 'three' });
+    things.delete('gone');
+  }
+  writeFileSync(path, 'this is not a database, and long enough to be seen as none'.repeat(100));
+  for (let round = 0; round < 2; round += 1) {
+    using database = RecordDatabase.open(path, { copies, nowMs: 44 });
+    assert.equal(database.setAside, round === 0 ? `${path}.corrupt-44` : undefined);
+    const things = database.collection<string, Thing>('things', 1);
+    assert.deepEqual([...things.entries()], [['sha256:a/b', { version: 1, text: 'two' }]]);
+    assert.deepEqual(
+      database.rejected.map(({ id }) => id),
+      ['newer'],
+    );
+  }
+});
+
+test('copies that are gone or too many are put right at open', (t) => {
+  const folder = directory(t);
+  const path = join(folder, 'state.db');
+  const copies = join(folder, 'copies');
+  {
+    using database = RecordDatabase.open(path);
+    database.collection<string, Thing>('things', 1).put('a', { version: 1, text: 'one' });
+  }
+  {
+    using database = RecordDatabase.open(path, { copies });
+    database.collection<string, Thing>('things', 1);
+    assert.deepEqual(readdirSync(join(copies, 'things')), ['a.json']);
+  }
+  writeFileSync(join(copies, 'things', 'stray.json'), '{"version": 1}');
+  using database = RecordDatabase.open(path, { copies });
+  database.collection<string, Thing>('things', 1);
+  assert.deepEqual(readdirSync(join(copies, 'things')), ['a.json']);
 });

@@ -5,7 +5,9 @@
  */
 import { existsSync, renameSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { join } from 'node:path';
 import { EngineError, messageOf } from './errors.ts';
+import { RecordCopies } from './record-copies.ts';
 
 /** What every record carries: the version of its shape. */
 export interface Versioned {
@@ -19,21 +21,30 @@ export interface RejectedRecord {
   readonly reason: string;
 }
 
+export interface RecordDatabaseOptions {
+  readonly nowMs?: number;
+  /** Where every row has a copy, from which a corrupt database is rebuilt. Left out: there are no copies. */
+  readonly copies?: string;
+}
+
 export class RecordDatabase implements Disposable {
   readonly #database: DatabaseSync;
+  readonly #copies: string | undefined;
   /** Where a corrupt file was moved to at open, if it was. */
   readonly setAside: string | undefined;
   readonly rejected: RejectedRecord[] = [];
 
-  private constructor(database: DatabaseSync, setAside: string | undefined) {
+  private constructor(database: DatabaseSync, from: { setAside?: string; copies: string | undefined }) {
     this.#database = database;
-    this.setAside = setAside;
+    this.#copies = from.copies;
+    this.setAside = from.setAside;
   }
 
   /** Opens or makes the database. A corrupt file is moved aside (`<path>.corrupt-<ms>`), not deleted and not fatal. */
-  static open(path: string, nowMs: number = Date.now()): RecordDatabase {
+  static open(path: string, options: RecordDatabaseOptions = {}): RecordDatabase {
+    const { copies, nowMs = Date.now() } = options;
     try {
-      return new RecordDatabase(openChecked(path), undefined);
+      return new RecordDatabase(openChecked(path), { copies });
     } catch (error) {
       if (!isCorrupt(error) || !existsSync(path)) {
         throw new EngineError('internal', `open the state database ${path}: ${messageOf(error)}`, {
@@ -45,7 +56,7 @@ export class RecordDatabase implements Disposable {
       for (const suffix of ['-wal', '-shm']) {
         if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
       }
-      return new RecordDatabase(openChecked(path), aside);
+      return new RecordDatabase(openChecked(path), { setAside: aside, copies });
     }
   }
 
@@ -64,23 +75,33 @@ export class RecordDatabase implements Disposable {
     this.#database.exec(
       `CREATE TABLE IF NOT EXISTS ${name} (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID`,
     );
+    const put = this.#database.prepare(
+      `INSERT INTO ${name} (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record`,
+    );
+    const copies = this.#copies === undefined ? undefined : new RecordCopies(join(this.#copies, name));
+    if (this.setAside !== undefined) for (const [id, text] of copies?.read() ?? []) put.run(id, text);
+    const rows = this.#rows(name);
+    copies?.replaceAll(rows);
     const loaded = new Map<K, T>();
-    for (const row of this.#database.prepare(`SELECT id, record FROM ${name}`).iterate()) {
-      const id = String(row['id']);
+    for (const [id, text] of rows) {
       try {
-        loaded.set(id as K, readRecord<T>(String(row['record']), currentVersion));
+        loaded.set(id as K, readRecord<T>(text, currentVersion));
       } catch (error) {
         this.rejected.push({ collection: name, id, reason: messageOf(error) });
       }
     }
     return new RecordCollection<K, T>(loaded, {
-      put: this.#database.prepare(
-        `INSERT INTO ${name} (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record`,
-      ),
+      put,
+      copies,
       delete: this.#database.prepare(`DELETE FROM ${name} WHERE id = ?`),
       setSynchronous: (mode) =>
         options.survivesPowerLoss === true && this.#database.exec(`PRAGMA synchronous = ${mode}`),
     });
+  }
+
+  #rows(name: string): Map<string, string> {
+    const rows = this.#database.prepare(`SELECT id, record FROM ${name}`).iterate();
+    return new Map(rows.map((row) => [String(row['id']), String(row['record'])]));
   }
 
   [Symbol.dispose](): void {
@@ -90,6 +111,7 @@ export class RecordDatabase implements Disposable {
 
 interface CollectionStatements {
   readonly put: StatementSync;
+  readonly copies: RecordCopies | undefined;
   readonly delete: StatementSync;
   /** How far the next writes go before they return; nothing where the collection does not ask for more. */
   readonly setSynchronous: (mode: 'FULL' | 'NORMAL') => void;
@@ -122,14 +144,16 @@ export class RecordCollection<K extends string, T extends Versioned> {
 
   /** Durable when it returns; the memory is changed only if the disk took it (a full disk leaves both as they were). */
   put(id: K, record: T): void {
+    const text = JSON.stringify(record);
     try {
       this.#statements.setSynchronous('FULL');
-      this.#statements.put.run(id, JSON.stringify(record));
+      this.#statements.put.run(id, text);
     } catch (error) {
       throw writeError('write', id, error);
     } finally {
       this.#statements.setSynchronous('NORMAL');
     }
+    this.#statements.copies?.put(id, text);
     this.#records.set(id, record);
   }
 
@@ -140,6 +164,7 @@ export class RecordCollection<K extends string, T extends Versioned> {
     } catch (error) {
       throw writeError('delete', id, error);
     }
+    this.#statements.copies?.delete(id);
     this.#records.delete(id);
   }
 }

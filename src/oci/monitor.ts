@@ -1,7 +1,8 @@
 /** Creating a container under a monitor: conmon runs the runtime's `create` and stays with the container until it ends. */
 import { rmSync } from 'node:fs';
 import { EngineError } from '../lib/errors.ts';
-import { processStartTicks } from '../linux/pidfd.ts';
+import { close } from '../linux/libc.ts';
+import { openProcess, processStartTicks, sendSignal, watchExit } from '../linux/pidfd.ts';
 import { ConmonProcess, type ConmonSetup } from './conmon.ts';
 import { globalArguments, type RuntimeDeps } from './runtime-call.ts';
 import { runtimeError } from './runtime-error.ts';
@@ -40,6 +41,7 @@ export interface MonitoredContainer {
 }
 
 const defaultTimeoutMs = 240_000;
+const monitorEndTimeoutMs = 5_000;
 
 /**
  * Creates a container; its process waits for `startContainer`. When it throws, nothing of it is left: the monitor is killed and the
@@ -66,6 +68,22 @@ export async function createContainer(
     process: { pid, startTicks: String(processStartTicks(pid) ?? 0n) },
     monitor: { pid: conmon.pid, startTicks: String(conmon.startTicks) },
   };
+}
+
+/** Waits until the monitor of a container that has been deleted has ended; one that does not end by itself is killed. */
+export async function awaitMonitor(
+  { poller }: Pick<MonitorDeps, 'poller'>,
+  { pid, startTicks }: StoredProcess,
+): Promise<void> {
+  const pidfd = openProcess({ pid, startTicks: BigInt(startTicks) });
+  if (pidfd === undefined) return;
+  const timer = setTimeout(() => sendSignal(pidfd, 'SIGKILL'), monitorEndTimeoutMs);
+  try {
+    await watchExit(pidfd, poller);
+  } finally {
+    clearTimeout(timer);
+    close(pidfd);
+  }
 }
 
 /** A `:` separates driver and path in conmon's option, without an escape. @throws EngineError invalid-argument */

@@ -1,7 +1,7 @@
 /** What the operations on sandboxes need of the rest, in their own words. `daemon.ts` passes it. */
 import type { SandboxId } from '../lib/ids.ts';
 import type { PodConfig, PortMapping } from './pod-config.ts';
-import type { StoredProcess } from '../oci/monitor.ts';
+import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Sandbox, SandboxNamespaces, SandboxStore } from './sandbox.ts';
 
 /** Namespaces that a sandbox can pin. */
@@ -46,7 +46,7 @@ export interface SandboxDeps {
   };
   readonly holder: {
     /** Starts the process that keeps a shared PID namespace; it is in the pod's cgroup and namespaces. */
-    start(sandbox: Sandbox, namespaces: SandboxNamespaces, signal: AbortSignal): Promise<StoredProcess>;
+    start(sandbox: Sandbox, namespaces: SandboxNamespaces, signal: AbortSignal): Promise<MonitoredContainer>;
     /** Ends it and all that it left. Idempotent, also when it never started. */
     stop(sandbox: Sandbox): Promise<void>;
   };

@@ -4,7 +4,14 @@
  * show the node's file system to the pod as /proc/1/root.
  */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createContainer, type MonitorDeps, type StoredProcess } from '../oci/monitor.ts';
+import type { SandboxId } from '../lib/ids.ts';
+import {
+  awaitMonitor,
+  createContainer,
+  type MonitorDeps,
+  type MonitoredContainer,
+  type StoredProcess,
+} from '../oci/monitor.ts';
 import { deleteContainer, startContainer } from '../oci/runtime.ts';
 import type { Namespace, Spec } from '../oci/spec-types.ts';
 import type { SandboxDeps } from './deps.ts';
@@ -21,9 +28,20 @@ export interface HolderOptions {
 const nobody = 65534;
 
 export function createPidHolder(options: HolderOptions): SandboxDeps['holder'] {
+  // Of sandboxes that are being made: their records do not name them yet.
+  const monitors = new Map<SandboxId, StoredProcess>();
   return {
-    start: async (sandbox, namespaces, signal) => await startHolder(options, { sandbox, namespaces }, signal),
-    stop: async (sandbox) => await stopHolder(options, sandbox),
+    async start(sandbox, namespaces, signal) {
+      const created = await createHolder(options, { sandbox, namespaces }, signal);
+      monitors.set(sandbox.id, created.monitor);
+      await startContainer(options.monitorDeps(sandbox.runtimeHandler), { id: sandbox.id });
+      return created;
+    },
+    async stop(sandbox) {
+      const recorded = sandbox.state.name === 'ready' ? sandbox.state.holderMonitor : undefined;
+      await stopHolder(options, sandbox, monitors.get(sandbox.id) ?? recorded);
+      monitors.delete(sandbox.id);
+    },
   };
 }
 
@@ -32,31 +50,35 @@ interface Held {
   readonly namespaces: SandboxNamespaces;
 }
 
-async function startHolder(
+async function createHolder(
   options: HolderOptions,
   { sandbox, namespaces }: Held,
   signal: AbortSignal,
-): Promise<StoredProcess> {
+): Promise<MonitoredContainer> {
   const deps = options.monitorDeps(sandbox.runtimeHandler);
   const bundle = bundleOf(options, sandbox);
   for (const name of ['dev', 'proc']) mkdirSync(`${bundle}/rootfs/${name}`, { recursive: true, mode: 0o755 });
   const spec = holderSpec(options.program(), namespaces, options.cgroupsPathFor(sandbox));
   writeFileSync(`${bundle}/config.json`, JSON.stringify(spec), { mode: 0o600 });
-  const { process } = await createContainer(deps, {
+  return await createContainer(deps, {
     id: sandbox.id,
     bundle,
     terminal: false,
     stdin: 'none',
     signal,
   });
-  await startContainer(deps, { id: sandbox.id });
-  return process;
 }
 
-async function stopHolder(options: HolderOptions, sandbox: Sandbox): Promise<void> {
+async function stopHolder(
+  options: HolderOptions,
+  sandbox: Sandbox,
+  monitor: StoredProcess | undefined,
+): Promise<void> {
   if (!existsSync(bundleOf(options, sandbox))) return;
   const deps = options.monitorDeps(sandbox.runtimeHandler);
   await deleteContainer(deps, { id: sandbox.id, force: true });
+  // Its last act is to write the exit file, which nobody asks for.
+  if (monitor !== undefined) await awaitMonitor(deps, monitor);
   rmSync(`${deps.conmon.exitDirectory}/${sandbox.id}`, { force: true });
 }
 

@@ -132,8 +132,8 @@ async function holdPidNamespace(
   signal: AbortSignal,
 ) {
   if (sandbox.config.namespaces.pid.mode !== 'pod') return { namespaces };
-  const holder = await deps.holder.start(sandbox, namespaces, signal);
-  return { namespaces: { ...namespaces, pid: `/proc/${holder.pid}/ns/pid` }, holder };
+  const { process: holder, monitor: holderMonitor } = await deps.holder.start(sandbox, namespaces, signal);
+  return { namespaces: { ...namespaces, pid: `/proc/${holder.pid}/ns/pid` }, holder, holderMonitor };
 }
 
 /** Runs without the request's signal: what was acquired is given back also when the client has gone. */

@@ -35,6 +35,8 @@ type SandboxState =
       readonly ips: readonly string[];
       readonly namespaces: SandboxNamespaces;
       readonly holder?: StoredProcess;
+      /** The holder's monitor. */
+      readonly holderMonitor?: StoredProcess;
     }
   /** Stopped, or found dead (reboot): nothing of the kernel is held. Lists show it until it is removed. */
   | { readonly name: 'not-ready'; readonly stoppedAtMs: number }
