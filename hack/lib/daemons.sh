@@ -8,7 +8,7 @@ GANTRY_DEMO_RUN=/run/gantry-demo
 # The pid of a daemon that was started here and lives: a pid file whose process is another one by now means none.
 daemon_pid() {
   local pid ticks
-  read -r pid ticks <"$GANTRY_DEMO_RUN/$1.pid" 2>/dev/null || return 1
+  read -r pid ticks 2>/dev/null <"$GANTRY_DEMO_RUN/$1.pid" || return 1
   [ -n "$ticks" ] && [ "$(start_ticks "$pid" || true)" = "$ticks" ] || return 1
   # A zombie has ended, whoever has yet to hear of it.
   ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null || return 1

@@ -85,7 +85,7 @@ function qemuArguments(machine: Machine): string[] {
     ['-display', 'none'],
     ['-machine', 'q35'],
     ['-accel', kvm ? 'kvm' : 'tcg,thread=multi'],
-    ['-cpu', kvm ? 'host' : 'max'],
+    ['-cpu', kvm ? 'host' : 'max,-pku'],
     ['-smp', '2'],
     ['-m', String(machine.memoryMib)],
     ['-kernel', join(machine.kernel, 'vmlinuz')],

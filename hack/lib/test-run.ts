@@ -145,7 +145,7 @@ const shellScripts = globSync(['hack/*', 'hack/lib/*.sh', '.ci/run']).filter(
  * out of a node or a VM. One that cannot be built here is left out, and the test says that it skips for want of it.
  */
 async function buildPrograms(suites: readonly Suite[]): Promise<void> {
-  for (const program of ['kubelet', 'agnhost', 'spdy-client']) {
+  for (const program of ['kubelet', 'agnhost', 'stream-client']) {
     const variable = `GANTRY_${program.toUpperCase().replaceAll('-', '_')}`;
     const wanted = suites.some((suite) =>
       suite.files.some((file) => readFileSync(file, 'utf8').includes(variable)),
