@@ -18,7 +18,7 @@ interface Lists {
   readonly containers: readonly { readonly id: string; readonly state: string }[];
 }
 
-describe('crictl: pods and containers', { skip }, () => {
+describe('crictl: pods and containers', { skip, timeout: 180_000 }, () => {
   let node: TestNode;
   let crictl: Crictl;
   let empty: NodeState;

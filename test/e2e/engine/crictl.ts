@@ -21,6 +21,8 @@ export function crictlSkipReason(): string | undefined {
     : 'crictl (kubernetes-sigs/cri-tools) is not on PATH, and no package registry has it';
 }
 
+const untilOutputLimitMs = 60_000;
+
 export interface CrictlResult {
   readonly exitCode: number;
   readonly stdout: Buffer;
@@ -82,10 +84,11 @@ export class Crictl implements Disposable {
     return watch(spawn('crictl', [...args], { env: this.environment, stdio: ['pipe', 'pipe', 'pipe'] }));
   }
 
-  /** Starts it below a terminal of its own: what it prints is what a screen would be sent. */
+  /** Starts it below a terminal of its own, 30 lines of 100 columns: what it prints is what a screen would be sent. */
   startInTerminal(args: readonly string[]): RunningCrictl {
     const command = ['crictl', ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
-    const argv = ['--quiet', '--return', '--flush', '--command', command, '/dev/null'];
+    const inside = `stty rows 30 cols 100; exec ${command}`;
+    const argv = ['--quiet', '--return', '--flush', '--command', inside, '/dev/null'];
     return watch(spawn('script', argv, { env: this.environment, stdio: ['pipe', 'pipe', 'pipe'] }));
   }
 
@@ -141,8 +144,13 @@ function watch(child: ChildProcess): RunningCrictl {
       child.stdout?.on('data', look);
       child.stderr?.on('data', look);
       child.once('close', () => giveUp(new Error(`ended without ${String(pattern)} in: ${text()}`)));
+      const timer = setTimeout(
+        () => giveUp(new Error(`says no ${String(pattern)} but: ${text()}`)),
+        untilOutputLimitMs,
+      );
       look();
       return await seen.finally(() => {
+        clearTimeout(timer);
         child.stdout?.off('data', look);
         child.stderr?.off('data', look);
       });

@@ -41,6 +41,11 @@ export class DaemonProcess implements AsyncDisposable {
     return readFileSync(this.#log, 'utf8');
   }
 
+  /** Replaces the configuration file, for the next start. */
+  configure(toml: string): void {
+    writeFileSync(this.#config, toml);
+  }
+
   /** SIGTERM; resolves with the exit code, or the signal that ended it. */
   async stop(): Promise<number | NodeJS.Signals> {
     this.#child.kill('SIGTERM');

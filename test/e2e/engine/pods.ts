@@ -36,3 +36,9 @@ export function idleSpec(name: string, image: string, more: Readonly<Record<stri
   const command = ['sh', '-c', 'trap "exit 0" TERM; while :; do sleep 1000 & wait $!; done'];
   return containerSpec(name, image, { command, ...more });
 }
+
+/** A command for inside a pod that ends when somebody listens on the port. */
+export function untilListening(port: number): readonly string[] {
+  const inHex = port.toString(16).toUpperCase().padStart(4, '0');
+  return ['sh', '-c', `until grep -q ":${inHex} .* 0A " /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done`];
+}
