@@ -162,3 +162,19 @@ test('users: a reference is read as the image status shows it', () => {
   assert.deepEqual(parseUserReference('www-data:', 'user'), { user: { kind: 'name', name: 'www-data' } });
   assert.deepEqual(parseUserReference('', 'user'), {});
 });
+
+test('CVE-2022-36109, CVE-2022-2995, CVE-2023-25173: the primary group is always among the groups', () => {
+  const requests: readonly (readonly [string, Partial<ContainerSecurity>])[] = [
+    ['', {}],
+    ['app', {}],
+    ['4242:77', {}],
+    ['', { runAsUser: 1000, runAsGroup: 9 }],
+    ['', { runAsUser: 1000, runAsGroup: 9, supplementalGroups: [5], supplementalGroupsPolicy: 'strict' }],
+  ];
+  for (const [imageUser, security] of requests) {
+    const user = resolve(imageUser, security);
+    assert.ok(user !== undefined);
+    assert.equal(user.supplementalGroups[0], user.gid);
+  }
+  assert.ok(resolve('app')?.supplementalGroups.includes(2000), 'and those of the image');
+});
