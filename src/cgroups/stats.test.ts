@@ -150,10 +150,10 @@ describe('a directory that stands for a cgroup', () => {
     assert.equal(readOomKills(unified(), '/gone'), undefined);
   });
 
-  test('limits are applied all or not at all', () => {
+  test('limits are applied all or not at all', async () => {
     fill('limits', { 'memory.max': 'max', 'pids.max': 'max', 'cpu.max': 'max 100000' });
     const directory = join(root, 'limits');
-    applyWrites(directory, [
+    await applyWrites(directory, [
       { file: 'memory.max', value: '100' },
       { file: 'pids.max', value: '7' },
     ]);
@@ -165,10 +165,7 @@ describe('a directory that stands for a cgroup', () => {
       { file: 'pids.max', value: '999' },
       { file: 'memory.absent', value: '1' },
     ];
-    assert.throws(
-      () => applyWrites(directory, writes),
-      (error) => isKind(error, 'failed-precondition'),
-    );
+    await assert.rejects(applyWrites(directory, writes), (error) => isKind(error, 'failed-precondition'));
     assert.equal(readFileSync(join(directory, 'memory.max'), 'utf8'), '100');
     assert.equal(readFileSync(join(directory, 'pids.max'), 'utf8'), '700');
   });

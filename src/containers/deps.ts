@@ -68,8 +68,8 @@ export interface ContainerDeps {
   readonly cgroups: {
     /** The OCI `cgroupsPath` of a container. */
     pathFor(sandbox: Sandbox, id: ContainerId): string;
-    /** Whether the kernel killed something of the container for want of memory; asked before it is deleted. */
-    wasOomKilled(cgroupsPath: string): boolean;
+    /** Whether the kernel killed something of the container for want of memory; undefined when its cgroup is gone. */
+    wasOomKilled(cgroupsPath: string): boolean | undefined;
     /** Kills every process below the cgroup, then removes it. Idempotent. */
     destroy(cgroupsPath: string): Promise<void>;
   };

@@ -1,9 +1,16 @@
 /** The one place where the end of a container is seen, judged and recorded. */
+import { existsSync } from 'node:fs';
 import type { ContainerId } from '../lib/ids.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Log } from '../telemetry/log.ts';
-import { isAlive, type Container, type ContainerState, type ExitReason } from './container.ts';
+import {
+  containerPaths,
+  isAlive,
+  type Container,
+  type ContainerState,
+  type ExitReason,
+} from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import { releaseProcesses } from './release.ts';
 
@@ -77,13 +84,19 @@ async function recordExit(deps: ContainerDeps, exit: ObservedExit): Promise<void
   using _ = await deps.store.locks.acquire(exit.id);
   const container = deps.store.get(exit.id);
   if (container === undefined || !isAlive(container)) return;
-  const state = judge(container, exit, deps.cgroups.wasOomKilled(container.cgroupsPath));
+  const state = judge(container, exit, wasOomKilled(deps, container));
   const exited = deps.store.update(exit.id, (old) => ({ ...old, state }));
   try {
     await releaseProcesses(deps, exited);
   } finally {
     deps.store.events.emit({ kind: 'stopped', container: exited });
   }
+}
+
+/** systemd removes an empty scope at once: then the monitor's word counts, which watched its memory.events. */
+function wasOomKilled(deps: ContainerDeps, { id, cgroupsPath }: Container): boolean {
+  const seen = deps.cgroups.wasOomKilled(cgroupsPath);
+  return seen ?? existsSync(`${containerPaths(deps.stateDirectory, id).bundle}/oom`);
 }
 
 function judge({ state }: Container, exit: ObservedExit, isOom: boolean): ContainerState {

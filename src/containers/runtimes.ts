@@ -14,6 +14,8 @@ import {
   updateContainer,
   type OciRuntime,
 } from '../oci/runtime.ts';
+import { hasLinearCpuWeight } from '../oci/runtime-version.ts';
+import type { LinuxResources } from '../oci/spec-types.ts';
 import { containerPaths, processesOf, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import type { HostFacts } from './spec/host-facts.ts';
@@ -26,6 +28,13 @@ export interface RuntimesOptions {
   readonly conmon: ConmonSetup;
   readonly host: HostFacts;
   readonly stateDirectory: string;
+  /** Changes the limits of a container's cgroup, all of them or none; absent where only the runtime can. */
+  readonly writeLimits?:
+    | ((
+        cgroupsPath: string,
+        limits: { readonly before: LinuxResources; readonly after: LinuxResources },
+      ) => Promise<void>)
+    | undefined;
 }
 
 const reopenTimeoutMs = 10_000;
@@ -71,9 +80,16 @@ export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime
       await deleteFromRuntime(options, container);
     },
     async update(container, resources) {
-      await updateContainer(monitorDeps(options, container.runtimeHandler), {
-        id: container.id,
-        resources: buildResources(resources, options.host),
+      const { id, cgroupsPath, runtimeHandler } = container;
+      const deps = monitorDeps(options, runtimeHandler);
+      const limits = buildResources(resources, options.host);
+      if (options.writeLimits === undefined || !hasLinearCpuWeight(deps.runtime)) {
+        await updateContainer(deps, { id, resources: limits });
+        return;
+      }
+      await options.writeLimits(cgroupsPath, {
+        before: buildResources(container.resources, options.host),
+        after: limits,
       });
     },
     async reopenLog(container) {

@@ -1,10 +1,18 @@
 /** The cgroups of pods and containers, as the engine asks for them, on this host's layout and driver. */
+import { applyWrites } from '../cgroups/apply.ts';
+import { resourceWrites } from '../cgroups/resources.ts';
 import { createCgroup, addProcess, removeCgroup } from '../cgroups/tree.ts';
-import { cgroupOfProcess, type CgroupDriver, type HostCgroups } from '../cgroups/host.ts';
+import {
+  cgroupOfProcess,
+  controllerDirectory,
+  type CgroupDriver,
+  type HostCgroups,
+} from '../cgroups/host.ts';
 import { killCgroup } from '../cgroups/kill.ts';
 import { readOomKills } from '../cgroups/oom.ts';
 import { containerCgroup, parentPath, podCgroupParent } from '../cgroups/paths.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
+import type { RuntimesOptions } from '../containers/runtimes.ts';
 import { errnoOf } from '../lib/errors.ts';
 import { runCommand } from '../linux/command.ts';
 import type { SandboxDeps } from '../sandbox/deps.ts';
@@ -15,6 +23,8 @@ const removeTimeoutMs = 10_000;
 export interface EngineCgroups {
   readonly forSandboxes: SandboxDeps['cgroups'];
   readonly forContainers: ContainerDeps['cgroups'];
+  /** Only on cgroup v2 without systemd: else limits go through the runtime, which knows v1's files and tells systemd. */
+  readonly writeLimits: RuntimesOptions['writeLimits'];
   /** Puts a monitor into the leaf of its own that all monitors share, outside of every pod. */
   readonly placeMonitor: (pid: number) => void;
   /** The directory-independent path of a container's cgroup, for its stats. */
@@ -46,12 +56,26 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
     },
     forContainers: {
       pathFor: (sandbox, id) => containerCgroup(driver, sandbox.cgroup.parent, id).cgroupsPath,
-      wasOomKilled: (cgroupsPath) => (readOomKills(host, pathOf(cgroupsPath)) ?? 0) > 0,
+      wasOomKilled(cgroupsPath) {
+        const kills = readOomKills(host, pathOf(cgroupsPath));
+        return kills === undefined ? undefined : kills > 0;
+      },
       destroy: async (cgroupsPath) => await destroy(pathOf(cgroupsPath)),
     },
+    writeLimits: host.layout === 'unified' && driver === 'cgroupfs' ? limitWriter(host) : undefined,
     placeMonitor: monitorPlacer(host, driver),
     pathOf,
     podPath: (parent) => parentPath(driver, parent),
+  };
+}
+
+/** Writes only what changes: a file that an update does not mention is not touched. */
+function limitWriter(host: HostCgroups): NonNullable<RuntimesOptions['writeLimits']> {
+  return async (cgroupsPath, { before, after }) => {
+    const old = new Set(resourceWrites(before).map(({ file, value }) => `${file} ${value}`));
+    const changes = resourceWrites(after).filter(({ file, value }) => !old.has(`${file} ${value}`));
+    const directory = controllerDirectory(host, '', cgroupsPath);
+    if (directory !== undefined) await applyWrites(directory, changes);
   };
 }
 

@@ -101,6 +101,7 @@ function runtimesOptions({
     poller,
     host: facts,
     stateDirectory: directories.state,
+    writeLimits: cgroups.writeLimits,
     conmon: {
       path: findProgram(config.runtime.conmon),
       exitDirectory: directories.exits,

@@ -71,6 +71,17 @@ function featuresByVersion(runtime: RuntimeIdentity): Claims {
   return { recursiveReadOnlyMounts: can, idmappedMounts: can };
 }
 
+/**
+ * Whether a runtime turns cpu shares into cpu.weight on a straight line, so that writing limits into the files of its containers gives what
+ * it would have given. crun 1.23 and runc 1.3 begin with a curve through both defaults.
+ */
+export function hasLinearCpuWeight({ kind, version }: RuntimeIdentity): boolean {
+  const numbers = leadingNumbers(version);
+  return (
+    (kind === 'crun' && !isAtLeast(numbers, [1, 23])) || (kind === 'runc' && !isAtLeast(numbers, [1, 3]))
+  );
+}
+
 /** The leading numbers of a version text. */
 function leadingNumbers(text: string): readonly [number, number] {
   const match = /^(\d+)\.(\d+)/.exec(text);
