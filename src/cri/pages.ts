@@ -1,4 +1,8 @@
-/** Splitting a list into the messages of a streaming RPC: no message near the size that clients refuse. */
+/** The size of messages, and splitting a list into those of a streaming RPC: none is near the size that clients refuse. */
+
+/** The kubelet and crictl refuse more than this in one message. */
+export const maxMessageBytes = 16 * 1024 * 1024;
+
 const usualItemsPerMessage = 100;
 
 /** Yields one message per page. An empty list yields none: the end of the stream says that it is complete. */

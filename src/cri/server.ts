@@ -18,9 +18,8 @@ import {
   type StreamingHandler,
   type UnaryHandler,
 } from './interceptor.ts';
+import { maxMessageBytes } from './pages.ts';
 
-/** The kubelet and crictl refuse more than this in one message. */
-const maxMessageBytes = 16 * 1024 * 1024;
 const shutdownGraceMs = 5_000;
 
 export interface CriServerOptions extends InterceptorDeps {
