@@ -16,6 +16,7 @@ import { lockDirectory } from './daemon/lock.ts';
 import { startNetworks } from './daemon/networking.ts';
 import { recoverEngine } from './daemon/recovery.ts';
 import { findRuntimes, type RuntimeSet } from './daemon/runtimes.ts';
+import { startWarnings } from './daemon/start-warnings.ts';
 import { messageOf } from './lib/errors.ts';
 import { RecordDatabase } from './lib/records.ts';
 import { NamespaceThread } from './linux/namespace-thread.ts';
@@ -46,6 +47,7 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
     { version, socket: config.cri.socket, cgroups: parts.host.layout, driver: parts.driver, startMs },
     'ready',
   );
+  for (const warning of startWarnings(config, parts.runtimes.handlers.values())) log.warn(warning);
   const running = stack.move();
   return { log, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
 }

@@ -88,8 +88,8 @@ function parseOwners(output: string): Map<string, string> {
   return owners;
 }
 
-/** Debian mends old versions: only the package's changelog says what was mended under the old number. */
-function readChangelog(name: string): ReadonlySet<string> | undefined {
+/** The CVE numbers in a package's changelog. Debian mends old versions: only there it is said what was mended under the old number. */
+export function readChangelog(name: string): ReadonlySet<string> | undefined {
   for (const file of ['changelog.Debian.gz', 'changelog.gz']) {
     try {
       const text = gunzipSync(readFileSync(`/usr/share/doc/${name}/${file}`)).toString('utf8');
