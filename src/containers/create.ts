@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { newContainerId, quote, type SandboxId } from '../lib/ids.ts';
+import { isSameJson } from '../lib/same-json.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { ContainerConfig } from './container-config.ts';
 import { containerName, containerPaths, type Container } from './container.ts';
@@ -19,7 +20,8 @@ export interface CreateRequest {
 
 /**
  * Makes a container in a ready sandbox: root filesystem, bundle, and the runtime's process that waits to be started.
- * Whatever fails, or a client that leaves, undoes all of it; if that fails too the record stays as `unknown`.
+ * Whatever fails, or a client that leaves, undoes all of it; if that fails too the record stays as `unknown`. Asked again with
+ * the same request it gives the container that it made, until that is started.
  *
  * @throws EngineError not-found (sandbox, image), failed-precondition (sandbox not ready), invalid-argument
  */
@@ -36,7 +38,7 @@ export async function createContainer(
   const sandbox = readySandbox(deps, sandboxId);
   const existing = deps.store.byName(name);
   if (existing !== undefined) {
-    if (deps.store.claim(existing.id)) return existing;
+    if (isRetryOf(existing, request.config)) return existing;
     throw new EngineError(
       'already-exists',
       `container name ${quote(request.config.metadata.name)} is in use by ${existing.id}`,
@@ -45,13 +47,16 @@ export async function createContainer(
   const image = resolveImage(deps, request.config);
   const draft = reserve(deps, sandbox, request.config, image);
   try {
-    const created = await build(deps, { draft, sandbox, image }, signal);
-    if (signal.aborted) deps.store.leaveUnclaimed(created.id);
-    return created;
+    return await build(deps, { draft, sandbox, image }, signal);
   } catch (error) {
     await undo(deps, draft, error);
     throw error;
   }
+}
+
+/** No reply proves that it was received: the same request again is given the container that nobody has touched since. */
+function isRetryOf({ state, config }: Container, requested: ContainerConfig): boolean {
+  return state.name === 'created' && isSameJson(config, requested);
 }
 
 function readySandbox(deps: ContainerDeps, id: SandboxId): Sandbox {

@@ -10,6 +10,7 @@ import {
   type ServerWritableStream,
 } from '@grpc/grpc-js';
 import { EngineError } from '../lib/errors.ts';
+import type { Semaphore } from '../lib/semaphore.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RequestMetrics } from '../telemetry/request-metrics.ts';
 import { toServiceError } from './errors.ts';
@@ -17,6 +18,8 @@ import { toServiceError } from './errors.ts';
 export interface InterceptorDeps {
   readonly log: Log;
   readonly metrics: RequestMetrics;
+  /** Where requests that change something stand in line. */
+  readonly queue: Semaphore;
 }
 
 /** An RPC with one answer. */
@@ -28,6 +31,20 @@ export type StreamingHandler<Req, Res> = (request: Req, signal: AbortSignal) => 
 const quietMethods =
   /^(?:List|Status|Version|PodSandboxStatus|ContainerStatus|ContainerStats|PodSandboxStats|ImageStatus|ImageFsInfo|Stream)/;
 
+/**
+ * What makes the kernel, the runtime and the network work. Waiting for a registry, for a process to end by itself or for
+ * a command takes no place in the line.
+ */
+const queuedMethods: ReadonlySet<string> = new Set([
+  'RunPodSandbox',
+  'StopPodSandbox',
+  'RemovePodSandbox',
+  'CreateContainer',
+  'StartContainer',
+  'RemoveContainer',
+  'UpdateContainerResources',
+]);
+
 /** Adapts a handler to grpc-js. */
 export function unary<Req, Res>(
   deps: InterceptorDeps,
@@ -36,7 +53,10 @@ export function unary<Req, Res>(
 ): handleUnaryCall<Req, Res> {
   return (call, callback) => {
     const request = begin(deps, method, call);
-    handler(call.request, request.signal).then(
+    const answer = queuedMethods.has(method)
+      ? inTurn(deps.queue, request.signal, async () => await handler(call.request, request.signal))
+      : handler(call.request, request.signal);
+    answer.then(
       (response) => {
         request.end();
         callback(null, response);
@@ -44,6 +64,12 @@ export function unary<Req, Res>(
       (reason: unknown) => callback(toServiceError(request.fail(reason))),
     );
   };
+}
+
+/** First come, first served. A client that leaves gives up its place. */
+async function inTurn<T>(queue: Semaphore, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  using _ = await queue.acquire(signal);
+  return await work();
 }
 
 /** Adapts a streaming handler to grpc-js: back-pressure from the socket, the iteration ended when the client leaves. */

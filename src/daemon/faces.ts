@@ -9,6 +9,7 @@ import { sandboxHandlers } from '../cri/sandboxes.ts';
 import { serveCri } from '../cri/server.ts';
 import { statsHandlers } from '../cri/stats.ts';
 import { streamHandlers } from '../cri/streams.ts';
+import { Semaphore } from '../lib/semaphore.ts';
 import { connectInNetns } from '../linux/connect-in-netns.ts';
 import { serveStreams } from '../streaming/server.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -53,6 +54,7 @@ export async function startFaces(options: FacesOptions, stack: AsyncDisposableSt
     socket: config.cri.socket,
     log,
     metrics,
+    queue: new Semaphore(config.cri.max_requests),
     runtime: {
       ...runtimeHandlers({ facts: engineFacts(options), networks: parts.networks }),
       ...sandboxHandlers({ sandboxes: engine.sandboxes, containers: parts.stores.containers }),

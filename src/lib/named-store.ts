@@ -27,7 +27,6 @@ export class NamedStore<K extends string, T extends Named<K>, E> {
   readonly #nameOf: (object: T) => string;
   readonly #what: string;
   readonly #idByName = new Map<string, K>();
-  readonly #unclaimed = new Set<K>();
 
   /** `what` names the kind of object in messages: "container". */
   constructor(options: {
@@ -99,17 +98,6 @@ export class NamedStore<K extends string, T extends Named<K>, E> {
     this.#records.delete(id);
     const name = this.#nameOf(object);
     if (this.#idByName.get(name) === id) this.#idByName.delete(name);
-    this.#unclaimed.delete(id);
-  }
-
-  /** Notes that the object was finished after its client had gone: the client's retry shall be given it. */
-  leaveUnclaimed(id: K): void {
-    this.#unclaimed.add(id);
-  }
-
-  /** True once for an object whose client never heard of it. */
-  claim(id: K): boolean {
-    return this.#unclaimed.delete(id);
   }
 }
 

@@ -1,5 +1,6 @@
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { newSandboxId } from '../lib/ids.ts';
+import { isSameJson } from '../lib/same-json.ts';
 import type { PinnedKind, SandboxDeps } from './deps.ts';
 import { makeSandboxFiles } from './files.ts';
 import type { PodConfig } from './pod-config.ts';
@@ -14,7 +15,8 @@ export interface RunRequest {
 }
 
 /**
- * Makes a pod sandbox; it is ready when this returns. Whatever fails, or a client that leaves, undoes all of it.
+ * Makes a pod sandbox; it is ready when this returns. Whatever fails, or a client that leaves, undoes all of it. Asked again
+ * for a pod that is ready, with the same request, it gives that one.
  * If the undoing itself fails the record stays, in state `unknown`, so that a later stop can finish it.
  *
  * @throws EngineError invalid-argument, already-exists, failed-precondition, and what the drivers throw
@@ -32,14 +34,12 @@ export async function runSandbox(
   using _ = await deps.store.nameLocks.acquire(name, signal);
   const existing = deps.store.byName(name);
   if (existing !== undefined) {
-    if (deps.store.claim(existing.id)) return existing;
+    if (isRetryOf(existing, config, runtimeHandler)) return existing;
     throw new EngineError('already-exists', `pod sandbox name ${name} is in use by ${existing.id}`);
   }
   const sandbox = reserve(deps, config, runtimeHandler);
   try {
-    const ready = await build(deps, sandbox, signal);
-    if (signal.aborted) deps.store.leaveUnclaimed(ready.id);
-    return ready;
+    return await build(deps, sandbox, signal);
   } catch (error) {
     await undo(deps, sandbox, error);
     throw error;
@@ -53,6 +53,15 @@ function checkUserNamespace({ namespaces: { user } }: PodConfig): void {
     'failed-precondition',
     'userns_options: no runtime handler of this node supports user namespaces',
   );
+}
+
+/**
+ * A client that has gone (its deadline, its own end) may ask again for a pod that was finished all the same, and no reply
+ * proves that it was received: the same request for the same name is given the same pod.
+ */
+function isRetryOf({ state, ...existing }: Sandbox, config: PodConfig, runtimeHandler: string): boolean {
+  if (state.name !== 'ready' || existing.runtimeHandler !== runtimeHandler) return false;
+  return isSameJson(existing.config, config);
 }
 
 function reserve(deps: SandboxDeps, config: PodConfig, runtimeHandler: string): Sandbox {
