@@ -33,15 +33,9 @@ export function shortId(id: string): string {
   return id.replace(/^sha\d+:/, '').slice(0, 12);
 }
 
-/** Milliseconds of a time in the CRI's nanoseconds; undefined for 0, which stands for never. */
-export function msOfNs(ns: bigint): number | undefined {
-  return ns === 0n ? undefined : Number(ns / 1_000_000n);
-}
-
-/** ISO 8601 of a time in the CRI's nanoseconds; undefined for 0. */
+/** ISO 8601 of a time in the CRI's nanoseconds; undefined for 0, which stands for never. */
 export function isoOfNs(ns: bigint): string | undefined {
-  const ms = msOfNs(ns);
-  return ms === undefined ? undefined : new Date(ms).toISOString();
+  return ns === 0n ? undefined : new Date(Number(ns / 1_000_000n)).toISOString();
 }
 
 const durationUnits: Readonly<Record<string, number>> = { s: second, m: minute, h: hour, d: day };

@@ -6,7 +6,7 @@ import { formatJson } from '../json.ts';
 import { readInventory } from '../lookup.ts';
 import { containerStateName } from '../states.ts';
 import { formatTable } from '../table.ts';
-import { formatAge, isoOfNs, msOfNs, shortId } from '../units.ts';
+import { formatAge, isoOfNs, shortId } from '../units.ts';
 
 interface Options {
   readonly all?: true;
@@ -49,7 +49,6 @@ function summary(container: Container, pod: PodSandbox | undefined) {
     image: imageOf(container),
     imageId: container.imageId,
     createdAt: isoOfNs(container.createdAt),
-    createdAtMs: msOfNs(container.createdAt) ?? 0,
     labels: container.labels,
     annotations: container.annotations,
   };
@@ -70,7 +69,7 @@ function table(containers: readonly ReturnType<typeof summary>[]): string {
       shortId(one.id),
       one.name,
       one.state,
-      formatAge(one.createdAtMs, nowMs),
+      formatAge(Date.parse(one.createdAt ?? ''), nowMs),
       String(one.attempt),
       one.image.startsWith('sha256:') ? shortId(one.image) : one.image,
       one.podNamespace === 'default' ? one.podName : `${one.podNamespace}/${one.podName}`,

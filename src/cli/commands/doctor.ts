@@ -106,8 +106,10 @@ function line({ subject, verdict, text }: Finding): string {
 }
 
 function summary(findings: readonly Finding[], showsAll: boolean): string {
-  const count = (verdict: Verdict): number =>
-    findings.filter((finding) => finding.verdict === verdict).length;
+  const count = (verdict: Verdict): string => {
+    const { length } = findings.filter((finding) => finding.verdict === verdict);
+    return `${length} ${verdict}${length === 1 ? '' : 's'}`;
+  };
   const hint = showsAll ? '' : ' (--all shows what is well)';
   return `${count('problem')}, ${count('warning')}, ${count('note')}${hint}`;
 }

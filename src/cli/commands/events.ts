@@ -1,6 +1,10 @@
 /** `gantry events`: what happens to pods and containers, as it happens. */
 import { Command } from 'commander';
-import type { ContainerEventResponse, ContainerStatus } from '../../gen/runtime/v1/api.ts';
+import type {
+  ContainerEventResponse,
+  ContainerStatus,
+  PodSandboxMetadata,
+} from '../../gen/runtime/v1/api.ts';
 import { jsonOption, print, socketOption, withCri } from '../connection.ts';
 import { interruptible } from '../interrupt.ts';
 import { formatJsonLine } from '../json.ts';
@@ -17,8 +21,16 @@ export function eventsCommand(): Command {
       await withCri(command, async ({ runtime }) => {
         using interrupt = interruptible();
         try {
-          for await (const event of runtime.getContainerEvents({}, { signal: interrupt.signal }))
-            await print(json ? formatJsonLine(summary(event)) : describe(event));
+          const { items } = await runtime.listPodSandbox();
+          // The event that a pod is gone has no more than its id.
+          const pods: PodNames = new Map(items.map(({ id, metadata }) => [id, metadata]));
+          for await (const event of runtime.getContainerEvents({}, { signal: interrupt.signal })) {
+            const { podSandboxStatus: pod } = event;
+            if (pod !== undefined) pods.set(pod.id, pod.metadata);
+            const line = summary(event, pods);
+            await print(json ? formatJsonLine(line) : describe(line));
+            if (line.event === 'deleted') pods.delete(line.id);
+          }
         } catch (error) {
           if (!interrupt.signal.aborted) throw error;
         }
@@ -26,42 +38,39 @@ export function eventsCommand(): Command {
     });
 }
 
-function summary(event: ContainerEventResponse) {
-  const pod = event.podSandboxStatus;
+type PodNames = Map<string, PodSandboxMetadata | undefined>;
+
+function summary(event: ContainerEventResponse, pods: PodNames) {
   const status = event.containersStatuses.find(({ id }) => id === event.containerId);
-  const isPod = pod?.id === event.containerId;
+  const isPod = pods.has(event.containerId);
+  const podId = isPod ? event.containerId : event.podSandboxStatus?.id;
+  const pod = podId === undefined ? undefined : pods.get(podId);
   return {
     at: isoOfNs(event.createdAt),
     event: kinds[event.containerEventType] ?? 'unknown',
     kind: isPod ? 'pod' : 'container',
     id: event.containerId,
-    name: isPod ? pod.metadata?.name : status?.metadata?.name,
-    podId: pod?.id,
-    podName: pod?.metadata?.name,
-    podNamespace: pod?.metadata?.namespace,
+    name: isPod ? pod?.name : status?.metadata?.name,
+    podId,
+    podName: pod?.name,
+    podNamespace: pod?.namespace,
     ...endOf(status),
   };
 }
 
-function endOf(status: ContainerStatus | undefined) {
+function endOf(status: ContainerStatus | undefined): {
+  readonly exitCode?: number;
+  readonly reason?: string;
+} {
   if (status === undefined || status.finishedAt === 0n) return {};
   return { exitCode: status.exitCode, reason: status.reason };
 }
 
-function describe(event: ContainerEventResponse): string {
-  const {
-    at = '',
-    event: kind,
-    kind: what,
-    id,
-    name,
-    podName,
-    podNamespace,
-    exitCode,
-    reason,
-  } = summary(event);
+function describe(line: ReturnType<typeof summary>): string {
+  const { podName, podNamespace, exitCode } = line;
   const where = podName === undefined ? '' : `${podNamespace}/${podName}`;
-  const called = what === 'pod' ? where : [where, name].filter((text) => text).join('/');
-  const end = kind === 'stopped' && exitCode !== undefined ? ` exit code ${exitCode} (${reason})` : '';
-  return `${at}  ${kind.padEnd(7)}  ${what.padEnd(9)}  ${shortId(id)}  ${called}${end}\n`;
+  const called = line.kind === 'pod' ? where : [where, line.name].filter((text) => text).join('/');
+  const end =
+    line.event === 'stopped' && exitCode !== undefined ? ` exit code ${exitCode} (${line.reason})` : '';
+  return `${line.at ?? ''}  ${line.event.padEnd(7)}  ${line.kind.padEnd(9)}  ${shortId(line.id)}  ${called}${end}\n`;
 }

@@ -7,7 +7,7 @@ import { jsonOption, print, socketOption, withCri } from '../connection.ts';
 import { formatJson } from '../json.ts';
 import { podStateName } from '../states.ts';
 import { formatTable } from '../table.ts';
-import { formatAge, isoOfNs, msOfNs, shortId } from '../units.ts';
+import { formatAge, isoOfNs, shortId } from '../units.ts';
 
 interface Options {
   readonly json?: true;
@@ -65,7 +65,6 @@ function summary(pod: PodSandbox, network: PodSandboxNetworkStatus | undefined) 
     attempt: pod.metadata?.attempt ?? 0,
     state: podStateName(pod.state),
     createdAt: isoOfNs(pod.createdAt),
-    createdAtMs: msOfNs(pod.createdAt) ?? 0,
     ip: ips[0] ?? '',
     ips,
     runtimeHandler: pod.runtimeHandler,
@@ -83,7 +82,7 @@ function table(pods: readonly Pod[]): string {
       pod.name,
       pod.namespace,
       pod.state,
-      formatAge(pod.createdAtMs, nowMs),
+      formatAge(Date.parse(pod.createdAt ?? ''), nowMs),
       pod.ips.join(','),
     ]),
   );
