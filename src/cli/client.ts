@@ -4,7 +4,7 @@ import { Client, credentials, Metadata, status, type ClientReadableStream } from
 import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
 import { EngineError, errnoOf, messageOf, type ErrorKind } from '../lib/errors.ts';
 
-export interface CallOptions {
+interface CallOptions {
   /** 2 minutes by default; Infinity waits as long as it takes. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;

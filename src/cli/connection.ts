@@ -15,11 +15,6 @@ export function jsonOption(): Option {
   return new Option('--json', 'print JSON');
 }
 
-/** Collects an option that may be given several times. */
-export function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
-}
-
 /** The socket that this call names: the option, the environment, the default; crictl's `unix://` is taken too. */
 export function socketPathOf(command: Command): string {
   const { socket } = command.optsWithGlobals<{ readonly socket?: string }>();

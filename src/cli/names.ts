@@ -19,7 +19,7 @@ export interface Target {
 }
 
 /** Pods as targets. */
-export function podTargets(pods: readonly PodSandbox[]): Target[] {
+function podTargets(pods: readonly PodSandbox[]): Target[] {
   return pods.map((pod) => {
     const { name, namespace } = podName(pod);
     return {

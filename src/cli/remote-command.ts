@@ -9,7 +9,7 @@ const channel = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 25
 const connectTimeoutMs = 30_000;
 
 /** Where bytes go; the promise settles when more may follow. */
-export type Sink = (data: Buffer) => Promise<void>;
+type Sink = (data: Buffer) => Promise<void>;
 
 export interface RemoteCommandOptions {
   /** The one-time URL that Exec or Attach gave. */

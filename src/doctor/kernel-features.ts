@@ -13,7 +13,7 @@ interface Part {
 }
 
 /** What `readAvailability` is asked about. */
-export const kernelParts = {
+const kernelParts = {
   overlay: { module: 'overlay', option: 'OVERLAY_FS' },
   nf_tables: { module: 'nf_tables', option: 'NF_TABLES' },
   bridge: { module: 'bridge', option: 'BRIDGE' },

@@ -20,7 +20,7 @@ export interface NetworkConfigurationFacts {
   readonly network: NetworkFacts | undefined;
 }
 
-export interface NetworkFacts {
+interface NetworkFacts {
   readonly name: string;
   readonly source: string;
   readonly plugins: readonly string[];

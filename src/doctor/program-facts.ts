@@ -13,7 +13,7 @@ export interface ProgramFacts {
   readonly package: PackageFacts | undefined;
 }
 
-export interface PackageFacts {
+interface PackageFacts {
   readonly name: string;
   /** With the distribution's revision, such as `1.1.5+ds1-1+deb12u1`. */
   readonly revision: string;

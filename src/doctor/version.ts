@@ -1,7 +1,7 @@
 /** Versions as programs print them: numbers and points, perhaps followed by `-rc.1`. Pure. */
 
 /** `1.1.5+ds1` gives 1, 1, 5; what is not there is 0. */
-export function versionNumbers(version: string): readonly [number, number, number] {
+function versionNumbers(version: string): readonly [number, number, number] {
   const [, major = '0', minor = '0', patch = '0'] = /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?/.exec(version) ?? [];
   return [Number(major), Number(minor), Number(patch)];
 }
