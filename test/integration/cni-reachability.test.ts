@@ -272,6 +272,44 @@ if (isOnStage()) {
     }
   });
 
+  test('CVE-2025-54410, CVE-2025-54388: a firewall that reloads takes no rule of ours, and a port on 127.0.0.1 stays on this host', async () => {
+    reset();
+    await using pod = await new Pod('one').attach();
+    await using neighbour = await new Pod('two').attach();
+    const mapping = { hostPort: 80, containerPort: 8080, protocol: 'tcp', hostIP: '127.0.0.1' };
+    await portmap.add(deps, pod.ports(mapping));
+    const ours = (): string =>
+      execFileSync('nft', ['list', 'table', 'inet', 'gantry_ports'], { encoding: 'utf8' });
+    const rules = ours();
+    // As firewalld does, with either of its backends.
+    for (const table of ['filter', 'nat']) execFileSync('iptables', ['-t', table, '-F']);
+    // What has not been there is added first: it may be that iptables has its tables elsewhere.
+    for (const table of ['inet firewalld', 'ip filter', 'ip nat'])
+      execFileSync('nft', ['-f', '-'], {
+        input: `add table ${table}
+delete table ${table}
+`,
+      });
+    assert.equal(ours(), rules);
+    assert.match(await untilAnswers(tcp('127.0.0.1', 80)), /^one /);
+    assert.equal(await ask(tcp('192.0.2.1', 80), outside), '');
+    neighbour.netns.run('ip', 'addr', 'flush', 'dev', 'lo');
+    neighbour.netns.run('sysctl', '-qw', 'net.ipv4.conf.eth0.route_localnet=1');
+    neighbour.netns.run(
+      'ip',
+      'route',
+      'replace',
+      '127.0.0.1/32',
+      'via',
+      '10.77.0.1',
+      'src',
+      neighbour.address(4),
+    );
+    neighbour.netns.run('ip', 'route', 'flush', 'table', 'local', '127.0.0.0/8');
+    assert.equal(await ask(tcp('127.0.0.1', 80), neighbour.netns), '');
+    await portmap.del(deps, pod.ports(mapping));
+  });
+
   test('a namespace whose path is gone but that somebody keeps loses its link to the bridge', async () => {
     reset();
     await using pod = await new Pod('one').attach();
