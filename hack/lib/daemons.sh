@@ -57,5 +57,4 @@ wait_for() {
   done
 }
 
-# In a subshell, so that the caller's own commands keep their Node.
-gantry() { "$GANTRY_ROOT/node_modules/.bin/node" "$GANTRY_ROOT/dist/cli/main.js" "$@"; }
+gantry() { "$GANTRY_ROOT/hack/gantry" "$@"; }
