@@ -239,7 +239,7 @@ describe('a registry that fails', () => {
     assert.equal(context.registry.count(layer.digest), 2);
   });
 
-  test('silence in the middle ends the pull by its own deadline', async () => {
+  test('cri-dockerd#91: silence in the middle ends the pull by its own deadline, however long the whole may take', async () => {
     await using context = await openTestImages();
     const built = await image();
     const reference = context.registry.serve('app', 'v1', built);

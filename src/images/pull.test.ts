@@ -146,7 +146,27 @@ describe('pullImage', () => {
     assert.equal(context.registry.count('/manifests/'), 1);
   });
 
-  test('two images that share a layer unpack it once, also when the first of them is given up', async () => {
+  test('containerd#2886, containerd#4819, moby#21814: layers are fetched all at once, none waits for another to be whole', async () => {
+    await using context = await openTestImages();
+    const built = await smallImage('together', 3);
+    const reference = context.registry.serve('app', 'v1', built);
+    const waiting: (() => void)[] = [];
+    using _ = context.registry.misbehave((request, response) => {
+      const layer = built.layers.find(({ digest }) => request.url.includes(digest));
+      if (layer === undefined) return false;
+      const { bytes } = layer;
+      response.writeHead(200, { 'content-length': bytes.length });
+      response.write(bytes.subarray(0, 10));
+      // The rest comes when the registry has been asked for every one.
+      waiting.push(() => response.end(bytes.subarray(10)));
+      if (waiting.length === built.layers.length) for (const send of waiting) send();
+      return true;
+    });
+    const { layers } = await pull(context, reference);
+    assert.equal(layers.length, 3);
+  });
+
+  test('containerd#5675: two images that share a layer unpack it once, also when the first of them is given up', async () => {
     await using context = await openTestImages();
     const base = await buildLayer([{ name: 'base', content: 'base' }]);
     const tops = await Promise.all(['a', 'b'].map((name) => buildLayer([{ name, content: name }])));

@@ -34,7 +34,7 @@ test('records outlive the database object', (t) => {
   assert.equal(database.setAside, undefined);
 });
 
-test('a record of another version, or that is no record, is named and left on disk', (t) => {
+test('one bad record (containerd#6095, containerd#3873): it is named, left on disk, and the others are read', (t) => {
   const path = join(directory(t), 'state.db');
   {
     using database = RecordDatabase.open(path);
@@ -55,7 +55,7 @@ test('a record of another version, or that is no record, is named and left on di
   assert.equal(database.collection<string, Thing>('things', 7).get('newer')?.text, 'from a later release');
 });
 
-test('a corrupt file is set aside and a new one begun', (t) => {
+test('containerd#11295: a corrupt file is set aside and a new one begun', (t) => {
   const folder = directory(t);
   const path = join(folder, 'state.db');
   writeFileSync(path, 'this is not a database, and long enough to be seen as none'.repeat(100));

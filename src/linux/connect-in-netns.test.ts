@@ -74,7 +74,7 @@ describe('connectInNetns', () => {
     assert.equal(readdirSync('/proc/self/fd').length, descriptors);
   });
 
-  test('a server that never answers: the deadline, or the signal', async () => {
+  test('containerd#8849, rke2#10466: a server that never answers: the deadline, or the signal', async () => {
     const rule = ['iptables', '-A', 'INPUT', '-p', 'tcp', '--dport', '7', '-j', 'DROP'];
     await runCommand(['nsenter', `--net=${netnsPath}`, ...rule], { check: true });
     const request = { thread, poller, netnsPath, port: 7, timeoutMs: 50 };

@@ -11,7 +11,7 @@ test('a token is good once', () => {
   assert.equal(tokens.redeem(token), undefined);
 });
 
-test('a token expires', (t) => {
+test('streaming tokens: one expires', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   using tokens = new Tokens<string>(60_000);
   const token = tokens.issue('exec');
@@ -19,7 +19,7 @@ test('a token expires', (t) => {
   assert.equal(tokens.redeem(token), undefined);
 });
 
-test('tokens that nobody uses are bounded in number', () => {
+test('streaming tokens: those that nobody uses are bounded in number', () => {
   using tokens = new Tokens<number>(60_000);
   for (let index = 0; index < 1000; index += 1) tokens.issue(index);
   assert.throws(

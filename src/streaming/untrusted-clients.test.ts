@@ -105,11 +105,15 @@ test('CVE-2025-64329, CVE-2022-23471: clients that vanish leave no session and n
 });
 
 /** Both streams of one forwarded connection, as a client opens them. */
-function openConnection(session: SpdySession, port: number): { errors: SpdyStream; data: SpdyStream } {
+function openConnection(
+  session: SpdySession,
+  port: number,
+  firstId = 1,
+): { errors: SpdyStream; data: SpdyStream } {
   const open = (id: number, streamtype: string): SpdyStream => {
     const headers = new Map([
       ['streamtype', [streamtype]],
-      ['requestid', ['0']],
+      ['requestid', [String(firstId)]],
       ['port', [String(port)]],
     ]);
     const stream = new SpdyStream(session, id, headers);
@@ -117,7 +121,7 @@ function openConnection(session: SpdySession, port: number): { errors: SpdyStrea
     session.streams.emit(stream);
     return stream;
   };
-  return { errors: open(1, 'error'), data: open(3, 'data') };
+  return { errors: open(firstId, 'error'), data: open(firstId + 2, 'data') };
 }
 
 function portForward(): { session: SpdySession; connecting: PromiseWithResolvers<Duplex>; client: Duplex } {
@@ -152,6 +156,22 @@ test('port-forward resets (kubernetes#74551, containerd#9875): a connection that
   ours.destroy(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }));
   await once(data, 'close');
   assert.ok(!client.destroyed);
+  pod.destroy();
+  client.destroy();
+});
+
+test('port-forward stuck (containerd#8849, rke2#10466): a port that does not answer holds no other connection up', async () => {
+  const [client, socket] = duplexPair();
+  client.resume();
+  const session = new SpdySession(socket);
+  const [pod, ours] = duplexPair();
+  const never = new Promise<Duplex>(() => undefined);
+  void servePortForward(session, async (port) => (port === 1 ? await never : ours));
+  openConnection(session, 1);
+  const { data } = openConnection(session, 2, 5);
+  data.push('asked');
+  const [asked] = (await once(pod, 'data')) as [Buffer];
+  assert.equal(String(asked), 'asked');
   pod.destroy();
   client.destroy();
 });

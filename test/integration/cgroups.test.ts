@@ -37,7 +37,7 @@ describe('cgroups of this host', { timeout: 60_000 }, () => {
     return child;
   }
 
-  test('processes are placed, listed, measured, killed; then it goes', async () => {
+  test('cgroup leaks (containerd#11087, kubernetes#123766): processes are placed, listed, measured, killed; then it goes', async () => {
     createCgroup(host, `${path}/inner`);
     createCgroup(host, `${path}/inner`);
     await removeCgroup(host, `${path}/inner`, { timeoutMs: 1000 });

@@ -88,7 +88,7 @@ describe('a container under conmon', { timeout: 60_000 }, () => {
     assert.deepEqual(readdirSync(fixture.exitDirectory), []);
   });
 
-  test('an end while nobody watched is found by the next watcher, once', async () => {
+  test('containerd#6771, containerd#4297: an end while nobody watched is found by the next watcher, once', async () => {
     const container = await create('unseen', ['sh', '-c', 'exit 3']);
     await startContainer(fixture.deps, { id: 'unseen' });
     while (!existsSync(join(fixture.exitDirectory, 'unseen')))

@@ -50,7 +50,7 @@ test('every kind of entry, with owner, mode and time', async () => {
   assert.equal(record.inodes, 9);
 });
 
-test('whiteouts and opaque directories, with nothing below to hide (parallel unpack)', async () => {
+test('containerd#8881, containerd#13030: whiteouts and opaque directories, with nothing below to hide (parallel unpack)', async () => {
   const root = await unpack(
     archive(
       entry({ name: 'a/.wh.gone' }),

@@ -145,7 +145,7 @@ describe('hosts.toml', () => {
     assert.equal(context.registry.count('/manifests/'), 0);
   });
 
-  test('custom authority and client certificate', async () => {
+  test('containerd#7118: custom authority and client certificate', async () => {
     const pem = (name: string): Promise<string> =>
       readFile(new URL(`../testing/tls/${name}`, import.meta.url), 'utf8');
     const [authority, certPem, keyPem] = await Promise.all(

@@ -170,7 +170,7 @@ test('a chain of 120 layers is mounted', async () => {
   await overlay.collect(new Set());
 });
 
-test('usage is walked once for many questions, and not again before its time (no du storms)', async () => {
+test('du storms (kubernetes#61793, cri-dockerd#135, moby#39664): usage is walked once for many questions, and not again before its time', async () => {
   const chain = [await overlay.addLayer(archive(entry({ name: 'x' })), [])];
   const key = newContainerId();
   const rootfs = await overlay.prepare(key, chain);
