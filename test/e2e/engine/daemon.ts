@@ -1,4 +1,5 @@
 /** `gantryd` as a process of its own, from the sources, with a configuration file of its own. */
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -8,8 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Where the daemon listens: its default, so that every client finds it. */
 export const criSocket = '/run/gantry/gantry.sock';
 
-const main = join(import.meta.dirname, '../../../src/main.ts');
-const readyTimeoutMs = 60_000;
+const isVm = process.env['GANTRY_TEST_HOST'] === 'vm';
+/** The sources; in an emulated VM what was built from them, because reading TypeScript takes half a minute there. */
+const main = join(import.meta.dirname, '../../..', isVm ? 'dist/main.js' : 'src/main.ts');
+const readyTimeoutMs = isVm ? 240_000 : 60_000;
 
 export class DaemonProcess implements AsyncDisposable {
   readonly #config: string;
@@ -84,8 +87,11 @@ export class DaemonProcess implements AsyncDisposable {
       await this.stop();
       clearTimeout(killer);
     }
+    const { log } = this;
     // Seen only when a test of the file fails.
-    console.log(this.log.split('\n').slice(-200).join('\n'));
+    console.log(log.split('\n').slice(-200).join('\n'));
+    const complaints = log.split('\n').filter((line) => /Warning: |unhandled|uncaught/i.test(line));
+    assert.deepEqual(complaints, [], 'Node complained about the daemon');
   }
 
   #spawn(): [ChildProcess, Promise<number | NodeJS.Signals>] {

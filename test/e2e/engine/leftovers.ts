@@ -63,6 +63,9 @@ function leftovers(before: NodeState, after: NodeState): Record<string, readonly
   return left;
 }
 
+/** A flag in `/proc/PID/stat`: the kernel has as many workers of its own as it likes. */
+const kernelThread = 0x0020_0000;
+
 /** Of this pid namespace, which is the node's; without the ones that this very snapshot starts. */
 function processes(): string[] {
   return readdirSync('/proc')
@@ -71,7 +74,9 @@ function processes(): string[] {
       try {
         const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-        const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+        const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+        if ((Number(fields[6]) & kernelThread) !== 0) return [];
+        const startTicks = fields[19];
         return [`${pid} ${startTicks} ${command === '' ? stat.split(' ')[1] : command}`];
       } catch {
         return [];
