@@ -22,6 +22,7 @@ import {
   createIn,
   exec,
   listContainers,
+  listPods,
   pull,
   removeAllPods,
   removePod,
@@ -29,7 +30,7 @@ import {
   startIn,
   untilState,
 } from './engine/pod-steps.ts';
-import { containerSpec, idleSpec } from './engine/pods.ts';
+import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
 import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from './engine/test-node.ts';
 
 const skip = engineSkipReason() ?? false;
@@ -175,17 +176,46 @@ describe('security', { skip, timeout: 240_000 }, () => {
     }
   });
 
-  test('failed to reserve a name (containerd#4604, containerd#13867, cri-o#8906): a retry finds what its first client gave up', async () => {
-    const pod = await runPod(cri, 'retry');
-    const config = containerSpec('c', node.images.busybox, { command: ['true'] });
-    const request = { podSandboxId: pod.id, config, sandboxConfig: pod.config };
+  test('failed to reserve a name (containerd#4604, containerd#13867, containerd#9947, cri-o#8906): a retry finds what its first client gave up', async () => {
     // Shorter and longer than the work: given up before, in the middle, and perhaps after it.
-    for (const timeoutMs of [1, 10, 30, 60])
-      await cri.call('CreateContainer', request, { timeoutMs }).catch(() => undefined);
-    const { containerId } = await cri.call<{ containerId: string }>('CreateContainer', request);
-    await cri.call('StartContainer', { containerId });
-    await untilState(cri, containerId, 'CONTAINER_EXITED');
+    const giveUp = async (method: string, request: Readonly<Record<string, unknown>>): Promise<void> => {
+      for (const timeoutMs of [1, 10, 30, 60])
+        await cri.call(method, request, { timeoutMs }).catch(() => undefined);
+    };
+    const sandboxConfig = podSpec('retry');
+    await giveUp('RunPodSandbox', { config: sandboxConfig });
+    // One that was answered in time is in use: then the list has it.
+    const made = await cri
+      .call<{ podSandboxId: string }>('RunPodSandbox', { config: sandboxConfig })
+      .catch(() => undefined);
+    const [listed] = await listPods(cri);
+    const podSandboxId = made?.podSandboxId ?? listed?.id;
+    assert.equal(listed?.id, podSandboxId);
+    const config = containerSpec('c', node.images.busybox, { command: ['true'] });
+    const request = { podSandboxId, config, sandboxConfig };
+    await giveUp('CreateContainer', request);
+    const created = await cri
+      .call<{ containerId: string }>('CreateContainer', request)
+      .catch(() => undefined);
+    const [container] = await listContainers(cri);
+    assert.ok(container !== undefined);
+    assert.equal(container.id, created?.containerId ?? container.id);
+    await cri.call('StartContainer', { containerId: container.id });
+    await untilState(cri, container.id, 'CONTAINER_EXITED');
     assert.equal((await listContainers(cri)).length, 1);
+    assert.ok(podSandboxId !== undefined);
+    await removePod(cri, podSandboxId);
+  });
+
+  test('mass start (cri-o#3808, kubernetes#120103): a pod is no process and no unit of its own', async () => {
+    const processes = (): string[] => readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+    const before = new Set(processes());
+    const linux = { securityContext: { namespaceOptions: { pid: 'CONTAINER' } } };
+    const pod = await runPod(cri, 'light', { linux });
+    assert.deepEqual(
+      processes().filter((pid) => !before.has(pid)),
+      [],
+    );
     await removePod(cri, pod.id);
   });
 
