@@ -30,7 +30,7 @@ test('systemd: slice, prefix and name, from a name or the whole path that the ku
   assert.equal(parentPath('systemd', path), path);
 });
 
-test('a driver mismatch is refused and says so (kubernetes issue 106464)', () => {
+test('a driver mismatch is refused and says so (kubernetes#106464, kubernetes#107892, containerd#4857)', () => {
   for (const parent of ['/kubepods/pod1', 'a--b.slice', '-a.slice', 'a:b.slice']) {
     assert.throws(
       () => containerCgroup('systemd', parent, 'c1'),

@@ -128,7 +128,7 @@ describe('pullImage', () => {
     assert.equal(context.layers.unpacked.length, 2);
   });
 
-  test('containerd issue 4937: many pulls of one image do the work once, and one that leaves fails no other', async () => {
+  test('containerd#4937: many pulls of one image do the work once, and one that leaves fails no other', async () => {
     await using context = await openTestImages();
     const built = await smallImage();
     const reference = context.registry.serve('app', 'v1', built);

@@ -147,7 +147,7 @@ describe('ImageStore', () => {
   });
 });
 
-test('containerd issue 9793: pinned images are told as such', () => {
+test('containerd#9793: pinned images are told as such', () => {
   const isPinned = pinRule(['busybox', 'registry.k8s.io/pause:*', `r.io/a@sha256:${'1'.repeat(64)}`]);
   assert.ok(isPinned(['docker.io/library/busybox:latest']));
   assert.ok(isPinned(['x', 'registry.k8s.io/pause:3.10']));

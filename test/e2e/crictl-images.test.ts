@@ -165,7 +165,7 @@ describe('crictl: images and the engine', { skip, timeout: 180_000 }, () => {
     assert.match(await crictl.fails('inspecti', `${node.registry.host}/tags:1`), /no such image/);
   });
 
-  test('rmi --prune removes what no container uses, and only that', async () => {
+  test('cri-tools#399: rmi --prune removes what no container uses, and only that', async () => {
     const pod = podSpec('prune');
     const used = node.images.busybox;
     await crictl.ok('pull', used);

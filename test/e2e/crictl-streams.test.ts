@@ -84,7 +84,7 @@ describe('crictl: logs and streams', { skip, timeout: 180_000 }, () => {
     );
   });
 
-  test('logs --reopen goes on in a new file, and nothing is lost', async () => {
+  test('log rotation (kubernetes#110630): logs --reopen goes on in a new file, and nothing is lost', async () => {
     const id = await run('rotated', node.images.busybox, { command: ['sh', '-c', chatter] });
     await using following = crictl.start(['logs', '--follow', id]);
     await following.untilOutput(/^line 5$/m);

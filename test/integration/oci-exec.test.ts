@@ -96,7 +96,7 @@ describe('exec in a container', { timeout: 90_000 }, () => {
     assert.equal(exitCode, 0);
   });
 
-  test('a process left behind with the output does not delay the end (containerd issue 2744)', async () => {
+  test('a process left behind with the output does not delay the end (containerd#2744)', async () => {
     const session = start(['sh', '-c', 'sleep 1000 & echo started; exit 4']);
     assert.deepEqual(await outcome(session), { exitCode: 4, stdout: 'started\n', stderr: '' });
   });

@@ -197,7 +197,7 @@ describe('CVE-2020-15157 and its like: where a token server may be', () => {
   });
 });
 
-describe('containerd issue 4950: credentials go to the registry that they are for', () => {
+describe('containerd#4950: credentials go to the registry that they are for', () => {
   const host = (origin: string, isOrigin: boolean): RegistryHost => ({
     baseUrl: `${origin}/v2`,
     origin,

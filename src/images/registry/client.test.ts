@@ -96,7 +96,7 @@ describe('redirects', () => {
 });
 
 describe('hosts.toml', () => {
-  test('mirrors come first and are told the registry; they never see its credentials', async () => {
+  test('containerd#7043, containerd#10540: mirrors come first and are told the registry; they never see its credentials', async () => {
     await using context = await openTestImages();
     await using mirror = await TestRegistry.start();
     const built = await app();
