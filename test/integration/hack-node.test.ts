@@ -30,8 +30,8 @@ function start(t: TestContext, ...args: readonly string[]) {
 
 function leftovers(pid: number | undefined): string[] {
   return [
-    ...globSync(`/sys/fs/cgroup/{*/,}gantry-node-${pid}-*`),
-    ...globSync(`/var/tmp/gantry-node-${pid}-*`),
+    ...globSync(`/sys/fs/cgroup/{*/,}gantry-node-*-${pid}-*`),
+    ...globSync(`/var/tmp/gantry-node-*-${pid}-*`),
   ];
 }
 
@@ -103,5 +103,14 @@ test('a node ends with hack/node however that ends, and the next one sweeps what
   assert.deepEqual(sleeping, []);
   assert.notDeepEqual(leftovers(node.child.pid), []);
   await start(t, 'true').ended;
+  assert.deepEqual(leftovers(node.child.pid), []);
+});
+
+test('a node within a node leaves the outer one its files', async (t) => {
+  const script = 'touch /var/lib/gantry/mine; hack/node --name inner hostname; ls /var/lib/gantry';
+  const node = start(t, '--name', 'outer', 'bash', '-c', script);
+  const { stdout, exitCode } = await node.ended;
+  assert.equal(stdout, 'inner\nmine\n');
+  assert.equal(exitCode, 0);
   assert.deepEqual(leftovers(node.child.pid), []);
 });
