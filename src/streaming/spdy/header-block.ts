@@ -38,10 +38,15 @@ export class HeaderDecoder implements Disposable {
   #chunks: Buffer[] = [];
   #bytes = 0;
   #failure: Error | undefined;
+  /** Settles the decode that is under way. */
+  #done = (): void => undefined;
 
   constructor() {
     this.#inflate.on('data', (chunk: Buffer) => this.#take(chunk));
-    this.#inflate.on('error', (error) => (this.#failure = error));
+    this.#inflate.on('error', (error) => {
+      this.#failure = error;
+      this.#done();
+    });
   }
 
   /** @throws EngineError invalid-argument */
@@ -49,7 +54,7 @@ export class HeaderDecoder implements Disposable {
     this.#chunks = [];
     this.#bytes = 0;
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#inflate.once('error', () => resolve());
+    this.#done = resolve;
     this.#inflate.write(block, () => resolve());
     await promise;
     if (this.#failure !== undefined) {

@@ -47,10 +47,7 @@ export class SpdyStream extends Duplex {
   /** Takes data from the connection; resolves when the reader can take more. */
   async accept(data: Buffer): Promise<void> {
     if (this.readableEnded || this.destroyed || data.length === 0 || this.push(data)) return;
-    await new Promise<void>((resolve) => {
-      this.#resume = resolve;
-      this.once('close', resolve);
-    });
+    await new Promise<void>((resolve) => (this.#resume = resolve));
   }
 
   /** The other side gave the stream up. */
@@ -60,6 +57,11 @@ export class SpdyStream extends Duplex {
   }
 
   override _read(): void {
+    this.#goOn();
+  }
+
+  /** Nobody reads any more, or somebody reads again: the connection need not wait. */
+  #goOn(): void {
     const resume = this.#resume;
     this.#resume = undefined;
     resume?.();
@@ -76,6 +78,7 @@ export class SpdyStream extends Duplex {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     if (!this.#isReset && !(this.readableEnded && this.writableFinished)) this.#session.sendReset(this.id);
     this.#session.forget(this.id);
+    this.#goOn();
     done(error);
   }
 }

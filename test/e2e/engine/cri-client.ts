@@ -138,3 +138,15 @@ export async function rejectsWith(
     return true;
   });
 }
+
+/** The status of a call with nothing in it; OK for a stream that says something, or nothing for a while. */
+export async function codeOfEmpty(cri: CriClient, name: string, isStream: boolean): Promise<status> {
+  const call = async (): Promise<unknown> => {
+    if (!isStream) return await cri.call(name);
+    return await cri.stream(name, {}, { timeoutMs: 1500 }).next();
+  };
+  return await call().then(
+    () => status.OK,
+    (error: ServiceError) => (isStream && error.code === status.DEADLINE_EXCEEDED ? status.OK : error.code),
+  );
+}

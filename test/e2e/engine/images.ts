@@ -24,7 +24,9 @@ export const webPage = '<title>Served by nginx in a pod</title>\n';
 
 /** The programs that images are made of and this machine lacks; empty when all are there. */
 export function missingImageSources(): readonly string[] {
-  return ['/bin/busybox', '/usr/sbin/nginx', '/usr/bin/docker-registry'].filter((path) => !existsSync(path));
+  return ['/bin/busybox', '/usr/sbin/nginx', '/usr/bin/socat', '/usr/bin/docker-registry'].filter(
+    (path) => !existsSync(path),
+  );
 }
 
 /** Makes the images and pushes them to the registry at `host` (`127.0.0.1:5000`). */
@@ -91,17 +93,21 @@ http {
 `;
 
 function nginxEntries(): readonly LayerEntry[] {
-  const program = '/usr/sbin/nginx';
-  const libraries = execFileSync('ldd', [program], { encoding: 'utf8' });
-  const files = new Set([...libraries.matchAll(/(\/\S+) \(/g)].map(([, path = '']) => path));
   return [
-    ...[program, ...files].map((path): LayerEntry => ({
-      name: path.slice(1),
-      mode: 0o755,
-      content: readFileSync(realpathSync(path)),
-    })),
+    ...programEntries('/usr/sbin/nginx'),
     ...['var/log/nginx', 'var/lib/nginx', 'www'].map((name) => directory(name)),
     { name: 'etc/nginx/nginx.conf', content: nginxConfig },
     { name: 'www/index.html', content: webPage },
   ];
+}
+
+/** A program of this machine and the libraries that it needs, at the places where they are here. */
+export function programEntries(program: string): readonly LayerEntry[] {
+  const libraries = execFileSync('ldd', [program], { encoding: 'utf8' });
+  const files = new Set([...libraries.matchAll(/(\/\S+) \(/g)].map(([, path = '']) => path));
+  return [program, ...files].map((path) => ({
+    name: path.slice(1),
+    mode: 0o755,
+    content: readFileSync(realpathSync(path)),
+  }));
 }
