@@ -27,6 +27,9 @@ import { openSandboxStore, type SandboxStore } from './sandbox/sandbox.ts';
 import { createLog, type Log } from './telemetry/log.ts';
 import { createRequestMetrics } from './telemetry/request-metrics.ts';
 
+/** Several hundred changes of records. */
+const reserveBytes = 8 * 1024 * 1024;
+
 export interface Daemon extends AsyncDisposable {
   readonly log: Log;
 }
@@ -107,7 +110,9 @@ interface Stores {
 
 /** A corrupt database is set aside and said so; a record of another version is refused by name. */
 function openStores(directories: Directories, stack: AsyncDisposableStack, log: Log): Stores {
-  const database = stack.use(RecordDatabase.open(directories.database, { copies: directories.records }));
+  const database = stack.use(
+    RecordDatabase.open(directories.database, { copies: directories.records, reserveBytes }),
+  );
   if (database.setAside !== undefined)
     log.error(
       { file: database.setAside },

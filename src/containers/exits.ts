@@ -1,5 +1,6 @@
 /** The one place where the end of a container is seen, judged and recorded. */
 import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerId } from '../lib/ids.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
@@ -13,6 +14,8 @@ import {
 } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import { releaseProcesses } from './release.ts';
+
+const retryMs = 1000;
 
 /** The end of a container's first process, as the driver reports it. */
 export interface ObservedExit {
@@ -36,6 +39,7 @@ export class ContainerExits implements Disposable {
   readonly #log: Log;
   readonly #subscription: Disposable;
   readonly #ended = new Map<ContainerId, PromiseWithResolvers<void>>();
+  readonly #closing = new AbortController();
 
   /** `deps` is a function: the operations on containers need the exits, and the exits need those operations. */
   constructor(source: ExitSource, deps: () => ContainerDeps, log: Log) {
@@ -61,20 +65,33 @@ export class ContainerExits implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#closing.abort();
     this.#subscription[Symbol.dispose]();
   }
 
   async #onExit(exit: ObservedExit): Promise<void> {
+    while (!(await this.#isRecorded(exit)) && !this.#closing.signal.aborted)
+      await sleep(retryMs, undefined, { ref: false, signal: this.#closing.signal }).catch(() => undefined);
+    this.#ended.get(exit.id)?.resolve();
+    this.#ended.delete(exit.id);
+  }
+
+  /** False if the end has to be recorded once more: nobody else would ever notice it again. */
+  async #isRecorded(exit: ObservedExit): Promise<boolean> {
+    const deps = this.#deps();
     try {
-      await recordExit(this.#deps(), exit);
+      await recordExit(deps, exit);
+      return true;
     } catch (error) {
+      const container = deps.store.get(exit.id);
+      const isRecorded = container === undefined || !isAlive(container);
       this.#log.error(
         { container: exit.id, error: messageOf(error) },
-        'the end of a container was not cleaned up; its removal tries again',
+        isRecorded
+          ? 'the end of a container was not cleaned up; its removal tries again'
+          : 'the end of a container could not be recorded; that is tried again',
       );
-    } finally {
-      this.#ended.get(exit.id)?.resolve();
-      this.#ended.delete(exit.id);
+      return isRecorded;
     }
   }
 }

@@ -6,6 +6,7 @@
 import { existsSync, renameSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { join } from 'node:path';
+import { DiskReserve } from './disk-reserve.ts';
 import { EngineError, messageOf } from './errors.ts';
 import { RecordCopies } from './record-copies.ts';
 
@@ -25,26 +26,43 @@ export interface RecordDatabaseOptions {
   readonly nowMs?: number;
   /** Where every row has a copy, from which a corrupt database is rebuilt. Left out: there are no copies. */
   readonly copies?: string;
+  /**
+   * Space kept beside the database, so that on a full disk records still change and go (what runs can be stopped and removed);
+   * new ones are refused until it is there again. Left out: none.
+   */
+  readonly reserveBytes?: number;
+}
+
+/** Where the rows lie beside the database. */
+interface Surroundings {
+  readonly copies: string | undefined;
+  readonly reserve: DiskReserve | undefined;
 }
 
 export class RecordDatabase implements Disposable {
   readonly #database: DatabaseSync;
-  readonly #copies: string | undefined;
+  readonly #surroundings: Surroundings;
   /** Where a corrupt file was moved to at open, if it was. */
   readonly setAside: string | undefined;
   readonly rejected: RejectedRecord[] = [];
 
-  private constructor(database: DatabaseSync, from: { setAside?: string; copies: string | undefined }) {
+  private constructor(database: DatabaseSync, surroundings: Surroundings, setAside: string | undefined) {
     this.#database = database;
-    this.#copies = from.copies;
-    this.setAside = from.setAside;
+    this.#surroundings = surroundings;
+    this.setAside = setAside;
   }
 
   /** Opens or makes the database. A corrupt file is moved aside (`<path>.corrupt-<ms>`), not deleted and not fatal. */
   static open(path: string, options: RecordDatabaseOptions = {}): RecordDatabase {
-    const { copies, nowMs = Date.now() } = options;
+    const { copies, reserveBytes, nowMs = Date.now() } = options;
+    const reserve = reserveBytes === undefined ? undefined : new DiskReserve(`${path}.reserve`, reserveBytes);
+    reserve?.hold();
     try {
-      return new RecordDatabase(openChecked(path), { copies });
+      return new RecordDatabase(
+        onFullDisk(reserve, () => openChecked(path)),
+        { copies, reserve },
+        undefined,
+      );
     } catch (error) {
       if (!isCorrupt(error) || !existsSync(path)) {
         throw new EngineError('internal', `open the state database ${path}: ${messageOf(error)}`, {
@@ -56,7 +74,7 @@ export class RecordDatabase implements Disposable {
       for (const suffix of ['-wal', '-shm']) {
         if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
       }
-      return new RecordDatabase(openChecked(path), { setAside: aside, copies });
+      return new RecordDatabase(openChecked(path), { copies, reserve }, aside);
     }
   }
 
@@ -78,7 +96,8 @@ export class RecordDatabase implements Disposable {
     const put = this.#database.prepare(
       `INSERT INTO ${name} (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record`,
     );
-    const copies = this.#copies === undefined ? undefined : new RecordCopies(join(this.#copies, name));
+    const { copies: directory, reserve } = this.#surroundings;
+    const copies = directory === undefined ? undefined : new RecordCopies(join(directory, name));
     if (this.setAside !== undefined) for (const [id, text] of copies?.read() ?? []) put.run(id, text);
     const rows = this.#rows(name);
     copies?.replaceAll(rows);
@@ -93,6 +112,7 @@ export class RecordDatabase implements Disposable {
     return new RecordCollection<K, T>(loaded, {
       put,
       copies,
+      reserve,
       delete: this.#database.prepare(`DELETE FROM ${name} WHERE id = ?`),
       setSynchronous: (mode) =>
         options.survivesPowerLoss === true && this.#database.exec(`PRAGMA synchronous = ${mode}`),
@@ -112,6 +132,7 @@ export class RecordDatabase implements Disposable {
 interface CollectionStatements {
   readonly put: StatementSync;
   readonly copies: RecordCopies | undefined;
+  readonly reserve: DiskReserve | undefined;
   readonly delete: StatementSync;
   /** How far the next writes go before they return; nothing where the collection does not ask for more. */
   readonly setSynchronous: (mode: 'FULL' | 'NORMAL') => void;
@@ -145,13 +166,18 @@ export class RecordCollection<K extends string, T extends Versioned> {
   /** Durable when it returns; the memory is changed only if the disk took it (a full disk leaves both as they were). */
   put(id: K, record: T): void {
     const text = JSON.stringify(record);
+    const { reserve, put, setSynchronous } = this.#statements;
+    const isNew = !this.#records.has(id);
+    if (isNew && reserve?.hold() === false)
+      throw new EngineError('resource-exhausted', `write the record of ${id}: the disk is full`);
     try {
-      this.#statements.setSynchronous('FULL');
-      this.#statements.put.run(id, text);
+      setSynchronous('FULL');
+      if (isNew) put.run(id, text);
+      else onFullDisk(reserve, () => void put.run(id, text));
     } catch (error) {
       throw writeError('write', id, error);
     } finally {
-      this.#statements.setSynchronous('NORMAL');
+      setSynchronous('NORMAL');
     }
     this.#statements.copies?.put(id, text);
     this.#records.set(id, record);
@@ -160,12 +186,22 @@ export class RecordCollection<K extends string, T extends Versioned> {
   delete(id: K): void {
     if (!this.#records.has(id)) return;
     try {
-      this.#statements.delete.run(id);
+      onFullDisk(this.#statements.reserve, () => void this.#statements.delete.run(id));
     } catch (error) {
       throw writeError('delete', id, error);
     }
     this.#statements.copies?.delete(id);
     this.#records.delete(id);
+  }
+}
+
+/** Gives up the reserve for work that would fail without it. */
+function onFullDisk<R>(reserve: DiskReserve | undefined, work: () => R): R {
+  try {
+    return work();
+  } catch (error) {
+    if (!noSpaceCodes.has(sqliteCode(error) ?? 0) || reserve?.release() !== true) throw error;
+    return work();
   }
 }
 
@@ -186,6 +222,10 @@ function openChecked(path: string): DatabaseSync {
 const SQLITE_CORRUPT = 11;
 const SQLITE_NOTADB = 26;
 const SQLITE_FULL = 13;
+const SQLITE_IOERR = 10;
+const SQLITE_CANTOPEN = 14;
+/** What a full disk is to SQLite: it may also be unable to make or to grow the files beside the database. */
+const noSpaceCodes: ReadonlySet<number> = new Set([SQLITE_FULL, SQLITE_IOERR, SQLITE_CANTOPEN]);
 
 function sqliteCode(error: unknown): number | undefined {
   if (typeof error !== 'object' || error === null || !('errcode' in error)) return undefined;

@@ -7,7 +7,7 @@ import { type FSWatcher, readdirSync, readFileSync, rmSync, statSync, watch } fr
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EventSource } from '../lib/events.ts';
-import { openProcess, signalProcess, watchExit } from '../linux/pidfd.ts';
+import { openProcess, processStartTicks, signalProcess, watchExit } from '../linux/pidfd.ts';
 import { close } from '../linux/libc.ts';
 import type { Poller } from '../linux/poll.ts';
 import type { MonitoredContainer, StoredProcess } from './monitor.ts';
@@ -24,6 +24,8 @@ export interface ContainerExit {
 /** The exit code that is told when nobody was there to learn the real one. */
 const unknownExitCode = 255;
 const lostReason = 'the monitor process died before the container, its exit code is unknown';
+const unwrittenReason =
+  'the monitor process ended without writing the exit code (its directory may be full), which is unknown';
 const hungReason = 'the monitor process did not tell the exit code, and was killed';
 /** A monitor writes the exit file within milliseconds; less than a stop waits after SIGKILL. */
 const monitorGraceMs = 20_000;
@@ -135,9 +137,11 @@ export class ExitWatcher implements Disposable {
     // The monitor writes the file before it ends; its event may still be on the way.
     this.#look(id, 0);
     if (!this.#isOpen(id, processes) || readExitFile(`${this.#directory}/${id}`) !== 'absent') return;
+    const { pid, startTicks } = processes.process;
+    const outlivesMonitor = processStartTicks(pid) === BigInt(startTicks);
     await this.#ended(processes.process);
     if (!this.#isOpen(id, processes)) return;
-    const reason = this.#hung.has(id) ? hungReason : lostReason;
+    const reason = this.#hung.has(id) ? hungReason : outlivesMonitor ? lostReason : unwrittenReason;
     this.#emit({ id, exitCode: unknownExitCode, finishedAtMs: Date.now(), lostReason: reason });
   }
 
