@@ -22,19 +22,20 @@ import type { HostFacts } from './spec/host-facts.ts';
 import { buildResources } from './spec/resources.ts';
 import { signalNumber } from './stop-signal.ts';
 
+/** The limits of a container before and after an update. */
+export interface LimitChange {
+  readonly before: LinuxResources;
+  readonly after: LinuxResources;
+}
+
 export interface RuntimesOptions {
   readonly handlers: ReadonlyMap<string, OciRuntime>;
   readonly poller: Poller;
   readonly conmon: ConmonSetup;
   readonly host: HostFacts;
   readonly stateDirectory: string;
-  /** Changes the limits of a container's cgroup, all of them or none; absent where only the runtime can. */
-  readonly writeLimits?:
-    | ((
-        cgroupsPath: string,
-        limits: { readonly before: LinuxResources; readonly after: LinuxResources },
-      ) => Promise<void>)
-    | undefined;
+  /** Changes the limits of a container's cgroup, all of them or none; false where only the runtime can. */
+  readonly writeLimits: (cgroupsPath: string, change: LimitChange) => Promise<boolean>;
 }
 
 const reopenTimeoutMs = 10_000;
@@ -82,15 +83,11 @@ export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime
     async update(container, resources) {
       const { id, cgroupsPath, runtimeHandler } = container;
       const deps = monitorDeps(options, runtimeHandler);
-      const limits = buildResources(resources, options.host);
-      if (options.writeLimits === undefined || !hasLinearCpuWeight(deps.runtime)) {
-        await updateContainer(deps, { id, resources: limits });
-        return;
-      }
-      await options.writeLimits(cgroupsPath, {
-        before: buildResources(container.resources, options.host),
-        after: limits,
-      });
+      const before = buildResources(container.resources, options.host);
+      const after = buildResources(resources, options.host);
+      const isWritten =
+        hasLinearCpuWeight(deps.runtime) && (await options.writeLimits(cgroupsPath, { before, after }));
+      if (!isWritten) await updateContainer(deps, { id, resources: after });
     },
     async reopenLog(container) {
       if (container.logPath === undefined) return;

@@ -1,8 +1,10 @@
 /** The cgroups of pods and containers, as the engine asks for them, on this host's layout and driver. */
+import { existsSync } from 'node:fs';
 import { applyWrites } from '../cgroups/apply.ts';
 import { resourceWrites } from '../cgroups/resources.ts';
 import { createCgroup, addProcess, removeCgroup } from '../cgroups/tree.ts';
 import {
+  cgroupDirectories,
   cgroupOfProcess,
   controllerDirectory,
   type CgroupDriver,
@@ -12,7 +14,7 @@ import { killCgroup } from '../cgroups/kill.ts';
 import { readOomKills } from '../cgroups/oom.ts';
 import { containerCgroup, parentPath, podCgroupParent } from '../cgroups/paths.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
-import type { RuntimesOptions } from '../containers/runtimes.ts';
+import type { LimitChange, RuntimesOptions } from '../containers/runtimes.ts';
 import { errnoOf } from '../lib/errors.ts';
 import { runCommand } from '../linux/command.ts';
 import type { SandboxDeps } from '../sandbox/deps.ts';
@@ -23,7 +25,7 @@ const removeTimeoutMs = 10_000;
 export interface EngineCgroups {
   readonly forSandboxes: SandboxDeps['cgroups'];
   readonly forContainers: ContainerDeps['cgroups'];
-  /** Only on cgroup v2 without systemd: else limits go through the runtime, which knows v1's files and tells systemd. */
+  /** Only in cgroups v2 that systemd does not manage: else limits go through the runtime, which knows v1's files and tells systemd. */
   readonly writeLimits: RuntimesOptions['writeLimits'];
   /** Puts a monitor into the leaf of its own that all monitors share, outside of every pod. */
   readonly placeMonitor: (pid: number) => void;
@@ -34,9 +36,13 @@ export interface EngineCgroups {
 }
 
 export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): EngineCgroups {
-  const pathOf = (cgroupsPath: string): string => {
+  const scopeOf = (cgroupsPath: string): string => {
     const [slice = '', , id = ''] = cgroupsPath.split(':');
     return driver === 'systemd' ? containerCgroup(driver, slice, id).path : cgroupsPath;
+  };
+  const pathOf = (cgroupsPath: string): string => {
+    const scope = scopeOf(cgroupsPath);
+    return delegatedCgroup(host, driver, scope) ?? scope;
   };
   const destroy = async (path: string): Promise<void> => {
     await killCgroup(host, path, { timeoutMs: killTimeoutMs });
@@ -57,26 +63,40 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
     forContainers: {
       pathFor: (sandbox, id) => containerCgroup(driver, sandbox.cgroup.parent, id).cgroupsPath,
       wasOomKilled(cgroupsPath) {
-        const kills = readOomKills(host, pathOf(cgroupsPath));
+        const kills = readOomKills(host, scopeOf(cgroupsPath));
         return kills === undefined ? undefined : kills > 0;
       },
-      destroy: async (cgroupsPath) => await destroy(pathOf(cgroupsPath)),
+      destroy: async (cgroupsPath) => await destroy(scopeOf(cgroupsPath)),
     },
-    writeLimits: host.layout === 'unified' && driver === 'cgroupfs' ? limitWriter(host) : undefined,
+    async writeLimits(cgroupsPath, limits) {
+      if (host.layout !== 'unified') return false;
+      const path = driver === 'cgroupfs' ? cgroupsPath : delegatedCgroup(host, driver, scopeOf(cgroupsPath));
+      if (path === undefined) return false;
+      await writeLimits(host, path, limits);
+      return true;
+    },
     placeMonitor: monitorPlacer(host, driver),
     pathOf,
     podPath: (parent) => parentPath(driver, parent),
   };
 }
 
+/**
+ * crun under systemd puts a container with its limits one level below its scope, into what systemd has delegated and does not touch;
+ * undefined where there is no such level (runc, a container that has ended).
+ */
+function delegatedCgroup(host: HostCgroups, driver: CgroupDriver, scope: string): string | undefined {
+  if (driver !== 'systemd') return undefined;
+  const path = `${scope}/container`;
+  return cgroupDirectories(host, path).some((directory) => existsSync(directory)) ? path : undefined;
+}
+
 /** Writes only what changes: a file that an update does not mention is not touched. */
-function limitWriter(host: HostCgroups): NonNullable<RuntimesOptions['writeLimits']> {
-  return async (cgroupsPath, { before, after }) => {
-    const old = new Set(resourceWrites(before).map(({ file, value }) => `${file} ${value}`));
-    const changes = resourceWrites(after).filter(({ file, value }) => !old.has(`${file} ${value}`));
-    const directory = controllerDirectory(host, '', cgroupsPath);
-    if (directory !== undefined) await applyWrites(directory, changes);
-  };
+async function writeLimits(host: HostCgroups, path: string, { before, after }: LimitChange): Promise<void> {
+  const old = new Set(resourceWrites(before).map(({ file, value }) => `${file} ${value}`));
+  const changes = resourceWrites(after).filter(({ file, value }) => !old.has(`${file} ${value}`));
+  const directory = controllerDirectory(host, '', path);
+  if (directory !== undefined) await applyWrites(directory, changes);
 }
 
 /** Under systemd the leaf is below our own unit, which is delegated to us: it ends with none of our restarts. */
