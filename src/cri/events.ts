@@ -2,13 +2,11 @@
 import { ContainerEventType, type ContainerEventResponse } from '../gen/runtime/v1/api.ts';
 import { containersOf, type ContainerStore } from '../containers/container.ts';
 import type { SandboxId } from '../lib/ids.ts';
-import type { SandboxStore } from '../sandbox/sandbox.ts';
+import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
+import { EventQueue } from './event-queue.ts';
 import type { RuntimeHandlers } from './handlers.ts';
 import { containerStatusToWire } from './translate/container-status.ts';
 import { sandboxStatusToWire } from './translate/sandbox-status.ts';
-
-/** A client that does not read loses its stream, not the daemon its memory. */
-const maxQueuedEvents = 10_000;
 
 const eventTypes = {
   created: ContainerEventType.CONTAINER_CREATED_EVENT,
@@ -24,39 +22,27 @@ export function eventHandlers(deps: {
   const response = (
     kind: keyof typeof eventTypes,
     id: string,
-    sandboxId: SandboxId,
-  ): ContainerEventResponse => {
-    const sandbox = deps.sandboxes.get(sandboxId);
-    return {
-      containerId: id,
-      containerEventType: eventTypes[kind],
-      createdAt: BigInt(Date.now()) * 1_000_000n,
-      podSandboxStatus: sandbox === undefined ? undefined : sandboxStatusToWire(sandbox),
-      containersStatuses: containersOf(deps.containers, sandboxId)
-        .filter(({ state }) => state.name !== 'creating')
-        .map(containerStatusToWire),
-    };
-  };
+    { sandboxId, sandbox }: { readonly sandboxId: SandboxId; readonly sandbox: Sandbox | undefined },
+  ): ContainerEventResponse => ({
+    containerId: id,
+    containerEventType: eventTypes[kind],
+    createdAt: BigInt(Date.now()) * 1_000_000n,
+    podSandboxStatus: sandbox === undefined ? undefined : sandboxStatusToWire(sandbox),
+    containersStatuses: containersOf(deps.containers, sandboxId)
+      .filter(({ state }) => state.name !== 'creating')
+      .map(containerStatusToWire),
+  });
   return {
     async *getContainerEvents(_request, signal) {
-      const queue: ContainerEventResponse[] = [];
-      let wake = (): void => undefined;
-      const push = (event: ContainerEventResponse): void => {
-        queue.push(event);
-        wake();
-      };
-      signal.addEventListener('abort', () => wake(), { once: true });
-      using _containers = deps.containers.events.subscribe(({ kind, container }) =>
-        push(response(kind, container.id, container.sandboxId)),
+      const queue = new EventQueue<ContainerEventResponse>();
+      using _containers = deps.containers.events.subscribe(({ kind, container: { id, sandboxId } }) =>
+        queue.push(response(kind, id, { sandboxId, sandbox: deps.sandboxes.get(sandboxId) })),
       );
+      // A pod that is gone is in no store any more: the event has its last state.
       using _sandboxes = deps.sandboxes.events.subscribe(({ kind, sandbox }) =>
-        push(response(kind, sandbox.id, sandbox.id)),
+        queue.push(response(kind, sandbox.id, { sandboxId: sandbox.id, sandbox })),
       );
-      while (!signal.aborted && queue.length < maxQueuedEvents) {
-        const event = queue.shift();
-        if (event !== undefined) yield event;
-        else await new Promise<void>((resolve) => (wake = resolve));
-      }
+      yield* queue.read(signal);
     },
   };
 }

@@ -7,8 +7,8 @@ export async function removeSandbox(deps: SandboxDeps, id: SandboxId, signal: Ab
   using _ = await deps.store.locks.acquire(id, signal);
   const sandbox = deps.store.get(id);
   if (sandbox === undefined) return;
-  await stopLocked(deps, sandbox);
+  const stopped = await stopLocked(deps, sandbox);
   await deps.containers.removeAll(id);
   deps.store.delete(id);
-  deps.store.events.emit({ kind: 'deleted', sandbox });
+  deps.store.events.emit({ kind: 'deleted', sandbox: stopped });
 }

@@ -14,9 +14,9 @@ export async function stopSandbox(deps: SandboxDeps, id: SandboxId, signal: Abor
   if (sandbox !== undefined) await stopLocked(deps, sandbox);
 }
 
-/** The caller holds the sandbox's lock. */
-export async function stopLocked(deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
-  if (sandbox.state.name === 'not-ready') return;
+/** The caller holds the sandbox's lock. Returns the sandbox as it is then. */
+export async function stopLocked(deps: SandboxDeps, sandbox: Sandbox): Promise<Sandbox> {
+  if (sandbox.state.name === 'not-ready') return sandbox;
   try {
     await deps.containers.stopAll(sandbox.id);
     await teardownSandbox(deps, sandbox);
@@ -32,4 +32,5 @@ export async function stopLocked(deps: SandboxDeps, sandbox: Sandbox): Promise<v
     state: { name: 'not-ready', stoppedAtMs: Date.now() },
   }));
   deps.store.events.emit({ kind: 'stopped', sandbox: stopped });
+  return stopped;
 }
