@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { newContainerId, quote, type SandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
+import { processStartTicks } from '../linux/pidfd.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { ContainerConfig } from './container-config.ts';
 import { containerName, containerPaths, type Container } from './container.ts';
@@ -61,11 +62,25 @@ function isRetryOf({ state, config }: Container, requested: ContainerConfig): bo
 
 function readySandbox(deps: ContainerDeps, id: SandboxId): Sandbox {
   const sandbox = deps.sandboxes.get(id);
-  if (sandbox?.state.name === 'ready') return sandbox;
+  if (sandbox?.state.name === 'ready') {
+    if (isHolderGone(sandbox.state)) endWithHolder(deps, id);
+    return sandbox;
+  }
   throw new EngineError(
     'failed-precondition',
     `pod sandbox ${id} is not ready: containers are made in a running pod only`,
   );
+}
+
+function isHolderGone({ holder }: Extract<Sandbox['state'], { readonly name: 'ready' }>): boolean {
+  return holder !== undefined && processStartTicks(holder.pid) !== BigInt(holder.startTicks);
+}
+
+/** Its pid may be another process's by now, whose namespace (the node's!) the container would join. The pod is over. */
+function endWithHolder(deps: ContainerDeps, id: SandboxId): never {
+  const reason = 'the process that kept the PID namespace of the pod has ended';
+  deps.sandboxes.update(id, (old) => ({ ...old, state: { name: 'unknown', reason } }));
+  throw new EngineError('failed-precondition', `pod sandbox ${id}: ${reason}: it has to be made again`);
 }
 
 function resolveImage(deps: ContainerDeps, { image }: ContainerConfig): ContainerImageFacts {

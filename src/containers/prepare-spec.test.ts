@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { ContainerId, ImageId, SandboxId } from '../lib/ids.ts';
 import { RecordDatabase } from '../lib/records.ts';
+import { processStartTicks } from '../linux/pidfd.ts';
 import type { NamespaceOptions } from '../sandbox/pod-config.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { ContainerSecurity } from './container-config.ts';
@@ -59,7 +60,7 @@ function addContainer(digit: string, sandboxId: SandboxId, state: Container['sta
   return id;
 }
 
-const stored = { pid: 4242, startTicks: '1' };
+const stored = { pid: process.pid, startTicks: String(processStartTicks(process.pid)) };
 const processes = { process: stored, monitor: stored };
 const running = { name: 'running', processes, startedAtNs: '1' } as const;
 const target = addContainer('1', podId, running);
@@ -103,12 +104,12 @@ test('a target’s pid, net and ipc namespaces are joined by its process', async
     withNamespaces({ pid: of(target), network: of(target), ipc: of(target) }),
   );
   const paths = new Map(spec.linux.namespaces?.map(({ type, path }) => [type, path]));
-  assert.equal(paths.get('pid'), '/proc/4242/ns/pid');
-  assert.equal(paths.get('network'), '/proc/4242/ns/net');
-  assert.equal(paths.get('ipc'), '/proc/4242/ns/ipc');
+  assert.equal(paths.get('pid'), `/proc/${process.pid}/ns/pid`);
+  assert.equal(paths.get('network'), `/proc/${process.pid}/ns/net`);
+  assert.equal(paths.get('ipc'), `/proc/${process.pid}/ns/ipc`);
   const onlyIpc = await builder.build(withNamespaces({ ipc: of(target) }));
   const ipc = onlyIpc.spec.linux.namespaces?.find(({ type }) => type === 'ipc');
-  assert.equal(ipc?.path, '/proc/4242/ns/ipc');
+  assert.equal(ipc?.path, `/proc/${process.pid}/ns/ipc`);
 });
 
 test('a target that cannot be joined is refused', async () => {
@@ -121,6 +122,15 @@ test('a target that cannot be joined is refused', async () => {
   for (const [namespaces, kind, message] of rows) {
     await assert.rejects(builder.build(withNamespaces(namespaces)), { kind, message });
   }
+});
+
+test('a target whose pid has passed to another process is not joined', async () => {
+  const passed = { ...processes, process: { ...stored, startTicks: '1' } };
+  const ended = addContainer('5', podId, { ...running, processes: passed });
+  await assert.rejects(builder.build(withNamespaces({ pid: of(ended) })), {
+    kind: 'failed-precondition',
+    message: /has ended/,
+  });
 });
 
 test('a localhost seccomp profile is found with and without its type in front', async () => {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
+import { processStartTicks } from '../linux/pidfd.ts';
 import { readFileInRoot } from '../linux/read-in-root.ts';
 import { sandboxPaths, type Sandbox } from '../sandbox/sandbox.ts';
 import { readCdiSpecs } from './cdi-files.ts';
@@ -98,7 +99,11 @@ function targetOf({ containers }: PrepareSpecDeps, { config, sandbox }: SpecRequ
       'failed-precondition',
       `target container ${target.id} is ${target.state.name}, not running`,
     );
-  return `/proc/${processes.process.pid}/ns`;
+  const first = processes.process;
+  // Its end may not be recorded yet, and its pid another process's already: the node's namespaces would be joined.
+  if (processStartTicks(first.pid) !== BigInt(first.startTicks))
+    throw new EngineError('failed-precondition', `target container ${target.id} has ended`);
+  return `/proc/${first.pid}/ns`;
 }
 
 function localhostSeccomp({ linux }: ContainerConfig): string | undefined {

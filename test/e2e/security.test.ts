@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -32,6 +33,8 @@ import {
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
 import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from './engine/test-node.ts';
+import { eventually } from './engine/wait.ts';
+import type { PodStatus } from './engine/wire.ts';
 
 const skip = engineSkipReason() ?? false;
 
@@ -204,6 +207,28 @@ describe('security', { skip, timeout: 240_000 }, () => {
     await untilState(cri, container.id, 'CONTAINER_EXITED');
     assert.equal((await listContainers(cri)).length, 1);
     assert.ok(podSandboxId !== undefined);
+    await removePod(cri, podSandboxId);
+  });
+
+  test('a PID namespace whose keeper has died is not joined by the keeper’s number: the pod is over', async () => {
+    const pod = await runPod(cri, 'kept');
+    const podSandboxId = pod.id;
+    const state = async (): Promise<{ state: string; pid: number }> => {
+      const { status, info } = await cri.call<{ status: PodStatus; info: { info: string } }>(
+        'PodSandboxStatus',
+        { podSandboxId, verbose: true },
+      );
+      return { state: status.state, pid: (JSON.parse(info.info) as { pid: number }).pid };
+    };
+    const { pid } = await state();
+    process.kill(pid, 'SIGKILL');
+    await eventually('the keeper’s end', async () => (existsSync(`/proc/${pid}`) ? undefined : true));
+    await rejectsWith(
+      createIn(cri, pod, idleSpec('c', node.images.busybox)),
+      'FAILED_PRECONDITION',
+      /PID namespace/,
+    );
+    assert.equal((await state()).state, 'SANDBOX_NOTREADY');
     await removePod(cri, podSandboxId);
   });
 
