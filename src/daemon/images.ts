@@ -98,8 +98,10 @@ export async function startImages(
       }),
     discard: (path) => void snapshots.discard(path),
     removeOrphans: async (known) => {
-      for (const { key } of listSnapshots(snapshots))
-        if (!known.has(key)) await removeSnapshot(snapshots, key);
+      const orphans = listSnapshots(snapshots).filter(({ key }) => !known.has(key));
+      for (const { key } of orphans) await removeSnapshot(snapshots, key);
+      // They may have been the last to need the layers of an image whose record is lost too.
+      if (orphans.length > 0) await collectGarbage(images);
     },
     recover: async (recoveryLog) => await recover(images, snapshots, recoveryLog),
   };
