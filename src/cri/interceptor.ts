@@ -2,6 +2,7 @@
  * What every RPC has in common: the deadline and the client's leaving become one AbortSignal, one log line and
  * one metric at the end, an error becomes a status. Handlers below it are plain async functions.
  */
+import { once } from 'node:events';
 import {
   status,
   type handleServerStreamingCall,
@@ -10,6 +11,7 @@ import {
   type ServerWritableStream,
 } from '@grpc/grpc-js';
 import { EngineError } from '../lib/errors.ts';
+import { untilAborted } from '../lib/keyed-lock.ts';
 import type { Semaphore } from '../lib/semaphore.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RequestMetrics } from '../telemetry/request-metrics.ts';
@@ -101,10 +103,7 @@ async function pump<Req, Res>(
   for await (const response of responses) {
     signal.throwIfAborted();
     if (call.write(response)) continue;
-    const { promise: drained, resolve } = Promise.withResolvers<void>();
-    call.once('drain', resolve);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    await drained;
+    await untilAborted(once(call, 'drain'), signal);
   }
 }
 
