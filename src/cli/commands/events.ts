@@ -1,10 +1,6 @@
 /** `gantry events`: what happens to pods and containers, as it happens. */
 import { Command } from 'commander';
-import type {
-  ContainerEventResponse,
-  ContainerStatus,
-  PodSandboxMetadata,
-} from '../../gen/runtime/v1/api.ts';
+import type { ContainerEventResponse, ContainerStatus } from '../../gen/runtime/v1/api.ts';
 import { jsonOption, print, socketOption, withCri } from '../connection.ts';
 import { interruptible } from '../interrupt.ts';
 import { formatJsonLine } from '../json.ts';
@@ -21,15 +17,9 @@ export function eventsCommand(): Command {
       await withCri(command, async ({ runtime }) => {
         using interrupt = interruptible();
         try {
-          const { items } = await runtime.listPodSandbox();
-          // The event that a pod is gone has no more than its id.
-          const pods: PodNames = new Map(items.map(({ id, metadata }) => [id, metadata]));
           for await (const event of runtime.getContainerEvents({}, { signal: interrupt.signal })) {
-            const { podSandboxStatus: pod } = event;
-            if (pod !== undefined) pods.set(pod.id, pod.metadata);
-            const line = summary(event, pods);
+            const line = summary(event);
             await print(json ? formatJsonLine(line) : describe(line));
-            if (line.event === 'deleted') pods.delete(line.id);
           }
         } catch (error) {
           if (!interrupt.signal.aborted) throw error;
@@ -38,13 +28,11 @@ export function eventsCommand(): Command {
     });
 }
 
-type PodNames = Map<string, PodSandboxMetadata | undefined>;
-
-function summary(event: ContainerEventResponse, pods: PodNames) {
+function summary(event: ContainerEventResponse) {
   const status = event.containersStatuses.find(({ id }) => id === event.containerId);
-  const isPod = pods.has(event.containerId);
-  const podId = isPod ? event.containerId : event.podSandboxStatus?.id;
-  const pod = podId === undefined ? undefined : pods.get(podId);
+  const podId = event.podSandboxStatus?.id;
+  const pod = event.podSandboxStatus?.metadata;
+  const isPod = podId === event.containerId;
   return {
     at: isoOfNs(event.createdAt),
     event: kinds[event.containerEventType] ?? 'unknown',
