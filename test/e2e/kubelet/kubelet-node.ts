@@ -1,9 +1,11 @@
 /** A whole node for a test file: registry, daemon, kubelet, and a folder of static pods. */
+import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildImage, buildLayer, pushImage } from '../../../src/images/testing/build-image.ts';
 import { CriClient } from '../engine/cri-client.ts';
+import { pushBusyboxVariant } from '../engine/images.ts';
 import { assertNothingLeft, type NodeState } from '../engine/leftovers.ts';
 import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from '../engine/test-node.ts';
 import { eventually } from '../engine/wait.ts';
@@ -51,6 +53,8 @@ export interface KubeletNodeOptions {
   readonly toml?: string;
   /** Whether pods will want agnhost. */
   readonly agnhost?: boolean;
+  /** Repositories of further images, each busybox and a file of its own. */
+  readonly variants?: readonly string[];
 }
 
 export class KubeletNode implements AsyncDisposable {
@@ -59,12 +63,14 @@ export class KubeletNode implements AsyncDisposable {
   readonly cri: CriClient;
   /** Reference of agnhost's image; empty unless it was asked for. */
   readonly agnhost: string;
+  /** References of the variants that were asked for. */
+  readonly variants: readonly string[];
   readonly #manifests: string;
   readonly #before: NodeState;
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
-    parts: { engine: TestNode; kubelet: KubeletProcess; cri: CriClient; agnhost: string },
+    parts: { engine: TestNode; kubelet: KubeletProcess; cri: CriClient; agnhost: string; variants: string[] },
     places: { manifests: string; before: NodeState },
     stack: AsyncDisposableStack,
   ) {
@@ -72,32 +78,32 @@ export class KubeletNode implements AsyncDisposable {
     this.kubelet = parts.kubelet;
     this.cri = parts.cri;
     this.agnhost = parts.agnhost;
+    this.variants = parts.variants;
     this.#manifests = places.manifests;
     this.#before = places.before;
     this.#stack = stack;
   }
 
   /** Starts all of it, with the images pulled. */
-  static async start({
-    config = {},
-    toml = '',
-    agnhost = false,
-  }: KubeletNodeOptions = {}): Promise<KubeletNode> {
+  static async start(options: KubeletNodeOptions = {}): Promise<KubeletNode> {
+    const { config = {}, toml = '' } = options;
     await using stack = new AsyncDisposableStack();
     const engine = stack.use(await startTestNode(toml));
     const cri = stack.use(new CriClient());
-    const agnhostImage = agnhost ? await pushAgnhost(engine.registry.host) : '';
-    for (const image of [engine.images.busybox, engine.images.web, agnhostImage])
+    const { host } = engine.registry;
+    const agnhost = options.agnhost === true ? await pushAgnhost(host) : '';
+    const variants = await Promise.all(
+      (options.variants ?? []).map((name) =>
+        pushBusyboxVariant(host, name, { entries: [{ name: 'variant', content: name }] }),
+      ),
+    );
+    for (const image of [engine.images.busybox, engine.images.web, agnhost, ...variants])
       if (image !== '') await cri.call('PullImage', { image: { image } });
     const before = await stateWithoutPods();
     const manifests = join(engine.directory, 'manifests');
     mkdirSync(manifests);
     const kubelet = stack.use(await KubeletProcess.start(engine.directory, manifests, config));
-    return new KubeletNode(
-      { engine, kubelet, cri, agnhost: agnhostImage },
-      { manifests, before },
-      stack.move(),
-    );
+    return new KubeletNode({ engine, kubelet, cri, agnhost, variants }, { manifests, before }, stack.move());
   }
 
   /** A path below the test's own directory. */
@@ -162,11 +168,13 @@ export class KubeletNode implements AsyncDisposable {
     for (const name of readdirSync(podLogs)) rmSync(join(podLogs, name), { recursive: true });
   }
 
-  /** Ends the kubelet and the daemon and asserts that nothing is left of any pod. */
+  /** Ends the kubelet and the daemon and asserts that nothing is left of any pod, and that nothing went wrong inside. */
   async assertNothingLeft(): Promise<void> {
     await this.kubelet.stop();
     await this.engine.daemon.stop();
     await assertNothingLeft(this.#before);
+    const errors = this.engine.daemon.log.split('\n').filter((line) => line.includes('"level":"error"'));
+    assert.deepEqual(errors, []);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
