@@ -37,14 +37,14 @@ export class TerminalResizer implements Disposable {
 
   #send(): void {
     const size = this.#next;
-    this.#next = undefined;
     this.#timer = undefined;
     if (size === undefined) return;
     try {
       sendControl(this.#directory, `1 ${cells(size.rows)} ${cells(size.columns)}`);
+      this.#next = undefined;
     } catch (error) {
-      if (!isGone(error)) throw error;
-      return;
+      if (isGone(error)) return;
+      // A stuck monitor, or no descriptor left: it is told later. Nobody could hear an error of the timer.
     }
     this.#timer = setTimeout(() => this.#send(), resizeDistanceMs);
   }
