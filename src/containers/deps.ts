@@ -90,13 +90,12 @@ export interface ContainerDeps {
     start(container: Container): Promise<void>;
     /** Whether the program of a container runs, asked of the runtime. */
     isStarted(container: Container): Promise<boolean>;
-    /** No error if the container or its process is gone. */
+    /** Signals the first process, only if it is still the one that the record names. No error if it is gone. */
     kill(container: Container, signal: string): Promise<void>;
     /** Deletes what the runtime and the monitor keep. Idempotent. */
     delete(container: Container): Promise<void>;
     update(container: Container, resources: LinuxResources): Promise<void>;
     reopenLog(container: Container): Promise<void>;
-    /** Signals the process only if it is still the one that the identity names. */
   };
   readonly exits: {
     /** Begins to watch for the container's end, which is then recorded and cleaned up. */

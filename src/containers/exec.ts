@@ -58,7 +58,8 @@ export function execInContainer(deps: ExecDeps, request: ExecRequest): ProcessSe
     ended,
     close() {
       session.stdin?.destroy();
-      if (!isOver) void session.killTree();
+      // Nobody is left to hear of a failure: the process then goes with its container.
+      if (!isOver) session.killTree().catch(() => undefined);
     },
   };
 }

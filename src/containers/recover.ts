@@ -45,8 +45,12 @@ async function recoverContainer(deps: ContainerDeps, container: Container): Prom
     }));
     await releaseProcesses(deps, container);
   } else if (state.name === 'created' || state.name === 'running') {
-    if (state.name === 'created') await recordStart(deps, container, state.processes);
-    deps.exits.watch(id, state.processes);
+    try {
+      if (state.name === 'created') await recordStart(deps, container, state.processes);
+    } finally {
+      // Also where its runtime does not answer: nobody else would ever notice its end.
+      deps.exits.watch(id, state.processes);
+    }
   }
 }
 

@@ -7,6 +7,8 @@ import { releaseProcesses } from './release.ts';
 
 /** How long the kernel may take to end a process after SIGKILL: longer means it hangs in the kernel. */
 const killDeadlineMs = 30_000;
+/** Of all containers of a pod: time for what is being done to one of them, and then for its kill, whose own error says more. */
+const stopAllDeadlineMs = 2 * killDeadlineMs;
 
 /**
  * Asks the container to end by its stop signal and kills it after `timeoutMs`; 0 kills at once. Done means ended,
@@ -23,7 +25,7 @@ export async function stopContainer(
   const container = await settled(deps, id, signal);
   if (container === undefined) return;
   if (container.state.name === 'unknown') {
-    await releaseUnknown(deps, container);
+    await releaseUnknown(deps, id, signal);
     return;
   }
   if (!isAlive(container)) return;
@@ -42,7 +44,7 @@ export async function stopContainer(
 
 /** Kills every container of a sandbox, all at once. */
 export async function stopAllContainers(deps: ContainerDeps, sandboxId: SandboxId): Promise<void> {
-  const signal = AbortSignal.timeout(killDeadlineMs);
+  const signal = AbortSignal.timeout(stopAllDeadlineMs);
   const results = await Promise.allSettled(
     containersOf(deps.store, sandboxId).map(async ({ id }) => await stopContainer(deps, id, 0, signal)),
   );
@@ -60,13 +62,15 @@ async function settled(
   return deps.store.get(id);
 }
 
-async function releaseUnknown(deps: ContainerDeps, container: Container): Promise<void> {
-  using _ = await deps.store.locks.acquire(container.id);
-  await deps.runtime.kill(container, 'SIGKILL');
+async function releaseUnknown(deps: ContainerDeps, id: ContainerId, signal: AbortSignal): Promise<void> {
+  using _ = await deps.store.locks.acquire(id, signal);
+  const container = deps.store.get(id);
+  // Another stop, or a removal, was faster.
+  if (container?.state.name !== 'unknown') return;
+  const { reason: message } = container.state;
   await releaseProcesses(deps, container);
   const finishedAtNs = String(BigInt(Date.now()) * 1_000_000n);
-  const message = container.state.name === 'unknown' ? container.state.reason : '';
-  const exited = deps.store.update(container.id, (old) => ({
+  const exited = deps.store.update(id, (old) => ({
     ...old,
     state: { name: 'exited', finishedAtNs, exitCode: 255, reason: 'ContainerStatusUnknown', message },
   }));
