@@ -15,7 +15,7 @@ import type { RuntimeHandlers } from './handlers.ts';
 import { pages } from './pages.ts';
 import { containerConfigFromWire } from './translate/container-config.ts';
 import { containerStatusToWire, containerToWire } from './translate/container-status.ts';
-import { integer, member, required, requiredText } from './translate/fields.ts';
+import { integer, member, required, requiredText, textOf } from './translate/fields.ts';
 import { resourcesFromWire } from './translate/resources.ts';
 
 type ContainerHandlers = Pick<
@@ -95,8 +95,8 @@ export function containerHandlers(deps: ContainerDeps): ContainerHandlers {
 function filterFromWire(filter: WireFilter | undefined): ContainerFilter {
   if (filter === undefined) return { labels: {} };
   return {
-    id: filter.id === '' ? undefined : filter.id,
-    sandboxId: filter.podSandboxId === '' ? undefined : filter.podSandboxId,
+    id: textOf(filter.id),
+    sandboxId: textOf(filter.podSandboxId),
     state: filter.state === undefined ? undefined : member(states, filter.state.state, 'filter.state'),
     labels: filter.labelSelector,
   };

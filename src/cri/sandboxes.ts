@@ -12,7 +12,7 @@ import { updateSandboxResources } from '../sandbox/update-resources.ts';
 import type { RuntimeHandlers } from './handlers.ts';
 import { pages } from './pages.ts';
 import { containerStatusToWire } from './translate/container-status.ts';
-import { requiredText } from './translate/fields.ts';
+import { requiredText, textOf } from './translate/fields.ts';
 import { podConfigFromWire } from './translate/pod-config.ts';
 import { resourcesFromWire } from './translate/resources.ts';
 import { sandboxStatusToWire, sandboxToWire } from './translate/sandbox-status.ts';
@@ -84,7 +84,7 @@ export function sandboxHandlers({ sandboxes: deps, containers }: SandboxHandlerD
 function filterFromWire(filter: PodSandboxFilter | undefined): SandboxFilter {
   if (filter === undefined) return { labels: {} };
   const state = filter.state === undefined ? undefined : filter.state.state === 0 ? 'ready' : 'not-ready';
-  return { id: filter.id === '' ? undefined : filter.id, state, labels: filter.labelSelector };
+  return { id: textOf(filter.id), state, labels: filter.labelSelector };
 }
 
 /** What tools read from `crictl inspectp`: there is no pause process, so the pid is the first container's. */

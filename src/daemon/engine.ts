@@ -65,8 +65,8 @@ export interface Engine {
   readonly exits: ExitWatcher;
 }
 
-/** What every process of a container may open unless its own limits say otherwise: systemd's default for services. */
 const pathTimeoutMs = 10_000;
+/** What every process of a container may open unless its own limits say otherwise: systemd's default for services. */
 const openFiles = { soft: 1024, hard: 524_288 };
 
 export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): Engine {
