@@ -124,7 +124,7 @@ test('the programs on a host of their own', { skip: isInside || skip }, () => {
   // Everything below runs in the child: a process cannot leave its own network namespace with all its threads.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const inner =
-    'mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up && exec "$0" --test --test-reporter=tap "$1"';
+    'mount -t tmpfs tmpfs /run && mkdir -p /run/netns "${TMPDIR:-/tmp}" && ip link set lo up && exec "$0" --test --test-reporter=tap "$1"';
   const child = spawnSync(
     'unshare',
     ['--mount', '--net', '--', 'sh', '-c', inner, process.execPath, import.meta.filename],
