@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { existsSync, readlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { after, before, describe, test } from 'node:test';
 import { webPage } from './engine/images.ts';
@@ -35,6 +35,14 @@ async function askUdp(address: string, port: number, text: string): Promise<stri
     socket.close();
   });
 }
+
+/** CAP_SYS_RESOURCE, by its number in the kernel's list. */
+const sysResource = 24n;
+const capabilities = /^CapEff:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+const scoreSkip =
+  (BigInt(`0x${capabilities}`) >> sysResource) % 2n === 1n
+    ? false
+    : 'a negative oom_score_adj needs CAP_SYS_RESOURCE, which this host withholds';
 
 describe('kubelet: pods', { skip }, () => {
   let node: KubeletNode;
@@ -134,6 +142,10 @@ describe('kubelet: pods', { skip }, () => {
   }
 
   function addConfigurationPods(): void {
+    const all = { cpu: '50m', memory: '32Mi' };
+    node.addPod('guaranteed', {
+      containers: [idler(busybox, 'main', { resources: { limits: all, requests: all } })],
+    });
     const field = (name: string, fieldPath: string): object => ({
       name,
       valueFrom: { fieldRef: { fieldPath } },
@@ -305,6 +317,11 @@ describe('kubelet: pods', { skip }, () => {
     );
     assert.ok(Number(await run('downward', 'main', 'cat /proc/self/oom_score_adj')) > 0);
     assert.equal(await run('pid-own', 'a', 'cat /proc/self/oom_score_adj'), '1000');
+  });
+
+  test('a guaranteed pod is spared by the OOM killer', { skip: scoreSkip }, async () => {
+    await untilPod('guaranteed', 'is ready', isReady);
+    assert.equal(await run('guaranteed', 'main', 'cat /proc/1/oom_score_adj'), '-997');
   });
 
   test('every pod goes, and nothing of them is left', async () => {

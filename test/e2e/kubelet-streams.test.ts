@@ -319,6 +319,43 @@ describe('kubelet: logs, streams and metrics', { skip }, () => {
     assert.match(await podLog('floods', 'main', { tailLines: '1' }), /^number \d+ of very many/);
   });
 
+  test('statistics by the CRI alone: networks in the summary, cAdvisor’s metrics from the engine, streamed lists', async () => {
+    await node.kubelet.stop();
+    await node.kubelet.startAgain({
+      featureGates: { PodAndContainerStatsFromCRI: true, CRIListStreaming: true },
+    });
+    await untilPod('main', 'is ready', isReady);
+    const pod = await eventually('the pod’s network in the summary', async () => {
+      const answer = await fetch(`${readOnlyUrl}/stats/summary`);
+      const text = await answer.text();
+      if (answer.status !== 200) return undefined;
+      const found = (JSON.parse(text) as Summary).pods?.find(
+        ({ podRef }) => podRef.name === fullName('main'),
+      );
+      return found?.network === undefined ? undefined : found;
+    });
+    assert.equal(pod.network?.name, 'eth0');
+    // The pages that were forwarded went over the loopback; the probes came over the network.
+    assert.ok((pod.network?.rxBytes ?? 0) > 0);
+    assert.deepEqual(pod.containers.map(({ name }) => name).toSorted(), ['lines', 'shell', 'sink', 'web']);
+    const metrics = await eventually('metrics of the containers', async () => {
+      const text = await kubeletText('/metrics/cadvisor');
+      return /^container_cpu_usage_seconds_total\{.*container="web"/m.test(text) ? text : undefined;
+    });
+    for (const name of [
+      'container_memory_working_set_bytes',
+      'container_start_time_seconds',
+      'container_processes',
+      'container_spec_memory_limit_bytes',
+      'container_fs_usage_bytes',
+    ])
+      assert.match(metrics, new RegExp(`^${name}\\{.*container="web".*pod="${fullName('main')}".*\\} `, 'm'));
+    assert.match(
+      metrics,
+      new RegExp(`^container_network_receive_bytes_total\\{.*pod="${fullName('main')}".*\\} [1-9]`, 'm'),
+    );
+  });
+
   test('every pod goes, and nothing of them is left', async () => {
     await node.removeAllPods();
     await node.collect();

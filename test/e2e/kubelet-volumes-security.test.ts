@@ -13,6 +13,12 @@ import { containerOf, isReady } from './kubelet/pod-status.ts';
 
 const skip = kubeletNodeSkipReason() ?? false;
 
+const apparmorSkip =
+  existsSync('/sys/module/apparmor/parameters/enabled') &&
+  readFileSync('/sys/module/apparmor/parameters/enabled', 'utf8').startsWith('Y')
+    ? false
+    : 'this kernel runs without AppArmor';
+
 describe('kubelet: volumes and security', { skip }, () => {
   let node: KubeletNode;
   let busybox = '';
@@ -207,6 +213,12 @@ describe('kubelet: volumes and security', { skip }, () => {
     await assert.rejects(run('security', 'usual', 'unshare -U true'), /Operation not permitted/);
     await assert.rejects(run('security', 'no-mkdir', 'mkdir /tmp/directory'), /Operation not permitted/);
     await run('security', 'no-mkdir', 'touch /tmp/file');
+  });
+
+  test('AppArmor: the default profile', { skip: apparmorSkip }, async () => {
+    await untilPod('security', 'is ready', isReady);
+    assert.match(await run('security', 'usual', 'cat /proc/1/attr/current'), /^\S+ \(enforce\)$/);
+    assert.equal(await run('security', 'privileged', 'cat /proc/1/attr/current'), 'unconfined');
   });
 
   test('an image of root is refused where the pod must not be root', async () => {

@@ -13,6 +13,7 @@ import { type KubeletConfig, KubeletProcess, kubeletSkipReason } from './kubelet
 import { listPods } from './kubelet-api.ts';
 
 const podLogs = '/var/log/pods';
+const podDirectories = '/var/lib/kubelet/pods';
 const collectorMs = 90_000;
 
 /** A pod's `spec` as Kubernetes has it. */
@@ -145,6 +146,10 @@ export class KubeletNode implements AsyncDisposable {
       });
       return containers.length + items.length === 0 ? true : undefined;
     });
+    // Volumes come last: nothing of a container may hold their mounts.
+    await eventually('the kubelet to take away every volume', () =>
+      readdirSync(podDirectories).length === 0 ? true : undefined,
+    );
   }
 
   /** The kubelet's collector comes by once a minute: waits until it has taken away stopped pods and their logs. */
