@@ -7,18 +7,28 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertSameBytes, echoOver, randomBulk } from './engine/bulk.ts';
 import { CriClient } from './engine/cri-client.ts';
-import { Crictl, crictlSkipReason, type RunningCrictl } from './engine/crictl.ts';
+import { Crictl, crictlSkipReason, type RunningCrictl, startProgram } from './engine/crictl.ts';
 import { pushBusyboxVariant, programEntries } from './engine/images.ts';
 import { containerSpec, podSpec, untilListening } from './engine/pods.ts';
 import { RemoteCommand } from './engine/remote-command.ts';
 import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import { eventually } from './engine/wait.ts';
+import { streamClientSkipReason } from './kubelet/stream-client.ts';
 
 const skip = engineSkipReason() ?? false;
-const skipCrictl = crictlSkipReason() ?? false;
 const bulkMebibytes = 100;
 const echoPort = 7;
 const transports = ['spdy', 'websocket'] as const;
+const streamClient = process.env['GANTRY_STREAM_CLIENT'] ?? '';
+
+/** A real client of the streaming server. */
+interface StreamClient {
+  readonly name: string;
+  /** Why it cannot be had here. */
+  readonly skip: string | undefined;
+  exec(...cmd: readonly string[]): Promise<RunningCrictl>;
+  portForward(): Promise<RunningCrictl>;
+}
 
 describe('streaming', { skip, timeout: 300_000 }, () => {
   let node: TestNode;
@@ -62,11 +72,33 @@ describe('streaming', { skip, timeout: 300_000 }, () => {
     return (await cri.call<{ url: string }>('Exec', request)).url;
   };
 
-  const portForward = async (transport: string): Promise<[RunningCrictl, number]> => {
-    const forwarded = crictl.start(['port-forward', '--transport', transport, podSandboxId, `:${echoPort}`]);
+  const portForward = async (client: StreamClient): Promise<[RunningCrictl, number]> => {
+    const forwarded = await client.portForward();
     const said = await forwarded.untilOutput(/Forwarding from 127\.0\.0\.1:\d+/);
     return [forwarded, Number(/127\.0\.0\.1:(\d+)/.exec(said)?.[1])];
   };
+
+  const ofCrictl = (transport: string): StreamClient => ({
+    name: `crictl over ${transport}`,
+    skip: crictlSkipReason(),
+    exec: async (...cmd) =>
+      crictl.start(['exec', '--interactive', '--transport', transport, containerId, ...cmd]),
+    portForward: async () =>
+      crictl.start(['port-forward', '--transport', transport, podSandboxId, `:${echoPort}`]),
+  });
+
+  // The URLs are the same that the kubelet would be given, and this the library that kubectl is made with.
+  const ofKubernetes = (transport: string): StreamClient => ({
+    name: `kubectl’s library over ${transport}`,
+    skip: streamClientSkipReason(),
+    exec: async (...cmd) =>
+      startProgram(streamClient, [transport, 'stream', `${await execUrl(cmd)}?input=1&output=1&error=1`]),
+    portForward: async () => {
+      const request = { podSandboxId, port: [echoPort] };
+      const { url } = await cri.call<{ url: string }>('PortForward', request);
+      return startProgram(streamClient, [transport, 'port-forward', url, `0:${echoPort}`]);
+    },
+  });
 
   test(`${bulkMebibytes} MiB through exec over WebSocket and back, ended by a half-close`, async () => {
     const bulk = randomBulk(bulkMebibytes);
@@ -78,25 +110,26 @@ describe('streaming', { skip, timeout: 300_000 }, () => {
     assertSameBytes(command.stdout, bulk);
   });
 
-  for (const transport of transports) {
-    describe(`crictl over ${transport}`, { skip: skipCrictl }, () => {
+  for (const client of transports.flatMap((transport) => [ofCrictl(transport), ofKubernetes(transport)])) {
+    describe(client.name, { skip: client.skip ?? false }, () => {
       test(`${bulkMebibytes} MiB through exec and back`, async () => {
         const bulk = randomBulk(bulkMebibytes);
-        const exec = ['exec', '--interactive', '--transport', transport, containerId, 'cat'];
-        const { exitCode, stdout, stderr } = await crictl.run(exec, bulk);
+        await using running = await client.exec('cat');
+        running.child.stdin?.end(bulk);
+        const { exitCode, stdout, stderr } = await running.ended;
         assert.equal(exitCode, 0, stderr);
         assertSameBytes(stdout, bulk);
       });
 
       test(`${bulkMebibytes} MiB through port-forward and back`, async () => {
         const bulk = randomBulk(bulkMebibytes);
-        const [forwarded, port] = await portForward(transport);
+        const [forwarded, port] = await portForward(client);
         await using _ = forwarded;
         assertSameBytes(await echoOver(port, bulk), bulk);
       });
 
       test('32 connections at once through one port-forward', async () => {
-        const [forwarded, port] = await portForward(transport);
+        const [forwarded, port] = await portForward(client);
         await using _ = forwarded;
         const all = Array.from({ length: 32 }, async () => {
           const bulk = randomBulk(1);
@@ -107,12 +140,11 @@ describe('streaming', { skip, timeout: 300_000 }, () => {
 
       test('a client killed in the middle leaves no process and no descriptor', async () => {
         const before = await settledDescriptors();
-        const exec = ['exec', '--interactive', '--transport', transport, containerId];
-        await using waiting = crictl.start([...exec, 'sh', '-c', 'echo up; sleep 4242']);
+        await using waiting = await client.exec('sh', '-c', 'echo up; sleep 4242');
         await waiting.untilOutput(/^up$/m);
-        await using flooding = crictl.start([...exec, 'sh', '-c', 'echo up; exec yes flood']);
+        await using flooding = await client.exec('sh', '-c', 'echo up; exec yes flood');
         await flooding.untilOutput(/^flood$/m);
-        const [forwarded, port] = await portForward(transport);
+        const [forwarded, port] = await portForward(client);
         await using _ = forwarded;
         const socket = connect(port, '127.0.0.1');
         socket.on('error', () => undefined);

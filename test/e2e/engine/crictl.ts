@@ -119,6 +119,11 @@ function snakeCase(value: unknown): unknown {
   );
 }
 
+/** Another program that is watched like crictl is. */
+export function startProgram(program: string, args: readonly string[]): RunningCrictl {
+  return watch(spawn(program, [...args], { stdio: ['pipe', 'pipe', 'pipe'] }));
+}
+
 function watch(child: ChildProcess): RunningCrictl {
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
