@@ -76,6 +76,9 @@ async function startParts(config: Config, log: Log, stack: AsyncDisposableStack)
     { directories, database: stores.database, paths, log },
     stack,
   );
+  // Each part has read its records by now.
+  for (const { collection, id, reason } of stores.database.rejected)
+    log.error({ collection, id, reason }, 'a record is not readable and is left alone');
   return {
     config,
     log,
@@ -108,7 +111,7 @@ interface Stores {
   readonly containers: ContainerStore;
 }
 
-/** A corrupt database is set aside and said so; a record of another version is refused by name. */
+/** A corrupt database is set aside and said so. */
 function openStores(directories: Directories, stack: AsyncDisposableStack, log: Log): Stores {
   const database = stack.use(
     RecordDatabase.open(directories.database, { copies: directories.records, reserveBytes }),
@@ -125,8 +128,6 @@ function openStores(directories: Directories, stack: AsyncDisposableStack, log: 
     sandboxes: openSandboxStore(database, onListenerError),
     containers: openContainerStore(database, onListenerError),
   };
-  for (const { collection, id, reason } of database.rejected)
-    log.error({ collection, id, reason }, 'a record is not readable and is left alone');
   return stores;
 }
 

@@ -12,9 +12,14 @@ export interface Collected {
   readonly failures: readonly string[];
 }
 
-/** Safe at any time, beside pulls and removals. */
+/** Safe at any time, beside pulls and removals. Nothing is collected while what is garbage cannot be known. */
 export async function collectGarbage(deps: CollectDeps): Promise<Collected> {
   const failures: string[] = [];
+  const { unreadable } = deps.store;
+  if (unreadable.length > 0) {
+    failures.push(`layers and blobs stay: the records of ${unreadable.join(', ')} cannot be read`);
+    return { layers: [], blobs: [], failures };
+  }
   const layers = collectLayers(deps, failures);
   const blobs: Digest[] = [];
   for (const digest of deps.content.digests()) {

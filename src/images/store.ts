@@ -12,11 +12,16 @@ export class ImageStore {
   readonly #records: RecordCollection<ImageId, ImageRecord>;
   readonly #isPinned: PinRule;
   readonly #byName = new Map<string, ImageId>();
+  /** Images whose records only another release can read: what they consist of is not known. */
+  readonly unreadable: readonly string[];
 
   /** Loads the records. Where a crash left one tag on two images, the one pulled last keeps it. */
   constructor(database: RecordDatabase, isPinned: PinRule) {
     this.#records = database.collection<ImageId, ImageRecord>('images', 1, { survivesPowerLoss: true });
     this.#isPinned = isPinned;
+    this.unreadable = database.rejected.flatMap(({ collection, id }) =>
+      collection === 'images' ? [id] : [],
+    );
     const oldestFirst = [...this.#records.values()].toSorted((a, b) => a.pulledAtMs - b.pulledAtMs);
     for (const record of oldestFirst) this.#index(record);
     for (const record of oldestFirst) this.#keepTags(record, (tag) => this.#byName.get(tag) === record.id);

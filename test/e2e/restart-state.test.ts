@@ -120,10 +120,11 @@ describe('the daemon’s state', { skip }, () => {
     const id = await startIn(cri, pod, idleSpec('idle', node.images.busybox));
     const pid = await pidOf(cri, id);
     const other = await runPod(cri, 'other');
+    const { imageRef: image } = await statusOf(cri, id);
     await node.daemon.kill();
-    setVersions(99, [pod.id, id]);
+    setVersions(99, [pod.id, id, image]);
     await node.daemon.startAgain();
-    for (const refused of [pod.id, id])
+    for (const refused of [pod.id, id, image])
       assert.match(
         node.daemon.log,
         new RegExp(`"${refused}","reason":"record version 99, this release reads version 1"`),
@@ -138,11 +139,14 @@ describe('the daemon’s state', { skip }, () => {
     assert.ok(existsSync(`${root}/overlay/containers/${id}/rootfs/bin/busybox`));
     // It can be used as ever beside it, and is there again for the release that can read it.
     await removePod(cri, other.id);
+    const web = await pull(cri, node.images.web);
+    await cri.call('RemoveImage', { image: { image: web } });
     await node.daemon.kill();
-    setVersions(1, [pod.id, id]);
+    setVersions(1, [pod.id, id, image]);
     await node.daemon.startAgain();
     assert.equal(await pidOf(cri, id), pid);
     assert.equal((await exec(cri, id, 'hostname')).stdout, 'newer');
+    await startIn(cri, pod, idleSpec('same-image', node.images.busybox));
     await removeAllPods(cri);
     await assertEmpty();
   });
@@ -180,7 +184,7 @@ describe('the daemon’s state', { skip }, () => {
 
 function setVersions(version: number, ids: readonly string[]): void {
   const state = new DatabaseSync(database);
-  for (const table of ['sandboxes', 'containers'])
+  for (const table of ['sandboxes', 'containers', 'images'])
     for (const id of ids)
       state
         .prepare(`UPDATE ${table} SET record = json_set(record, '$.version', ?) WHERE id = ?`)
