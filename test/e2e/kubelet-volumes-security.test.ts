@@ -2,7 +2,7 @@
 /** The real kubelet (GANTRY_KUBELET) gives static pods volumes and a security context on the engine. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from './engine/wait.ts';
@@ -219,6 +219,29 @@ describe('kubelet: volumes and security', { skip }, () => {
     await untilPod('security', 'is ready', isReady);
     assert.match(await run('security', 'usual', 'cat /proc/1/attr/current'), /^\S+ \(enforce\)$/);
     assert.equal(await run('security', 'privileged', 'cat /proc/1/attr/current'), 'unconfined');
+  });
+
+  test('a user namespace: root inside is nobody outside, also in volumes', async (t) => {
+    const { runtimeHandlers } = await node.cri.call<{
+      runtimeHandlers: { name: string; features: { userNamespaces: boolean } | null }[];
+    }>('Status');
+    if (!runtimeHandlers.some(({ name, features }) => name === '' && features?.userNamespaces === true)) {
+      t.skip('the OCI runtime of this host makes no user namespaces with idmapped mounts');
+      return;
+    }
+    node.addPod('user-namespace', {
+      hostUsers: false,
+      volumes: [{ name: 'disk', emptyDir: {} }],
+      containers: [idler(busybox, 'main', { volumeMounts: [{ name: 'disk', mountPath: '/disk' }] })],
+    });
+    const { metadata } = await untilPod('user-namespace', 'is ready', isReady);
+    const [inside, outside] = (await run('user-namespace', 'main', 'cat /proc/self/uid_map')).split(/\s+/);
+    assert.equal(inside, '0');
+    assert.ok(Number(outside) >= 65_536, outside);
+    await run('user-namespace', 'main', 'touch /disk/file');
+    assert.equal(await run('user-namespace', 'main', 'stat -c %u /disk/file'), '0');
+    const volume = `/var/lib/kubelet/pods/${metadata.uid}/volumes/kubernetes.io~empty-dir/disk`;
+    assert.equal(statSync(join(volume, 'file')).uid, 0, 'the volume is mapped, not given away');
   });
 
   test('an image of root is refused where the pod must not be root', async () => {
