@@ -7,7 +7,7 @@ import { isKind } from '../lib/errors.ts';
 import { applyWrites } from './apply.ts';
 import type { HostCgroups } from './host.ts';
 import { readOomKills } from './oom.ts';
-import { readStats } from './stats.ts';
+import { readStats } from './read-stats.ts';
 
 describe('a directory that stands for a cgroup', () => {
   let root: string;

@@ -1,7 +1,4 @@
-/** What a cgroup uses, in one pass over its files. A group of numbers is absent where the host does not count it or the cgroup is gone. */
-import type { HostCgroups } from './host.ts';
-import { readLegacyStats } from './stats-legacy.ts';
-import { readUnifiedStats } from './stats-unified.ts';
+/** What a cgroup uses. A group of numbers is absent where the host does not count it or the cgroup is gone. */
 
 export interface CgroupStats {
   readonly cpu?: CpuStats;
@@ -75,9 +72,4 @@ export interface PressureLine {
   readonly avg60: number;
   readonly avg300: number;
   readonly totalUs: bigint;
-}
-
-/** Reads all counters of a cgroup and everything below it. `path` is absolute in the hierarchy. An empty record: the cgroup is gone. */
-export function readStats(host: HostCgroups, path: string): CgroupStats {
-  return host.layout === 'unified' ? readUnifiedStats(host, path) : readLegacyStats(host, path);
 }

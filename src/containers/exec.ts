@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
-import { startExec, type ExecSession } from '../oci/exec.ts';
+import { startExec } from '../oci/exec.ts';
+import type { ExecSession } from '../oci/exec-session.ts';
 import type { MonitorDeps } from '../oci/monitor.ts';
 import type { ProcessSpec, Spec } from '../oci/spec-types.ts';
 import { containerPaths, type ContainerStore } from './container.ts';

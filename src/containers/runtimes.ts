@@ -7,13 +7,8 @@ import type { Poller } from '../linux/poll.ts';
 import type { ConmonSetup } from '../oci/conmon.ts';
 import { reopenLog } from '../oci/monitor-control.ts';
 import { createContainer, type ContainerStdin, type MonitorDeps } from '../oci/monitor.ts';
-import {
-  containerState,
-  deleteContainer,
-  startContainer,
-  updateContainer,
-  type OciRuntime,
-} from '../oci/runtime.ts';
+import type { OciRuntime } from '../oci/oci-runtime.ts';
+import { containerState, deleteContainer, startContainer, updateContainer } from '../oci/runtime.ts';
 import { hasLinearCpuWeight } from '../oci/runtime-version.ts';
 import type { LinuxResources } from '../oci/spec-types.ts';
 import { containerPaths, processesOf, type Container } from './container.ts';

@@ -12,7 +12,7 @@ import {
   type RuntimeHost,
 } from '../oci/choose-runtime.ts';
 import { probeFeatures, type RuntimeFeatures } from '../oci/runtime-version.ts';
-import type { OciRuntime } from '../oci/runtime.ts';
+import type { OciRuntime } from '../oci/oci-runtime.ts';
 import type { Log } from '../telemetry/log.ts';
 
 export interface RuntimeSet {

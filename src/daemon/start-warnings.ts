@@ -3,7 +3,7 @@ import type { Config } from '../config-schema.ts';
 import { judgePrograms } from '../doctor/judge-programs.ts';
 import { readChangelog, type ProgramFacts } from '../doctor/program-facts.ts';
 import { isLoopbackHost } from '../images/registry/addresses.ts';
-import type { OciRuntime } from '../oci/runtime.ts';
+import type { OciRuntime } from '../oci/oci-runtime.ts';
 
 /** Runtimes with known flaws, each by name and number, and servers without a password that others can reach. */
 export function startWarnings(

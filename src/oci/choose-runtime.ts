@@ -6,7 +6,8 @@ import type { Poller } from '../linux/poll.ts';
 import { callRuntime } from './runtime-call.ts';
 import { runtimeMessage } from './runtime-error.ts';
 import { identifyRuntime } from './runtime-version.ts';
-import { deleteContainer, type OciRuntime } from './runtime.ts';
+import type { OciRuntime } from './oci-runtime.ts';
+import { deleteContainer } from './runtime.ts';
 import type { Spec } from './spec-types.ts';
 
 /** One runtime of the configuration. */

@@ -4,7 +4,7 @@ import { Socket } from 'node:net';
 import { spawnProcess } from '../linux/command.ts';
 import { createPipe } from '../linux/pipe.ts';
 import { OutputPipe } from './exec-output.ts';
-import type { ExecArgs, ExecSession } from './exec.ts';
+import type { ExecArgs, ExecSession } from './exec-session.ts';
 import { setOomScore } from './oom-score.ts';
 import { killDescendants } from './process-tree.ts';
 import { globalArguments, runtimeEnvironment, type RuntimeDeps } from './runtime-call.ts';

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { connectSeqpacket } from '../linux/seqpacket.ts';
 import { MonitorStreams } from './attach.ts';
 import { ConmonProcess } from './conmon.ts';
-import type { ExecArgs, ExecSession } from './exec.ts';
+import type { ExecArgs, ExecSession } from './exec-session.ts';
 import { TerminalResizer, type TerminalSize } from './monitor-control.ts';
 import type { MonitorDeps } from './monitor.ts';
 import { setOomScore } from './oom-score.ts';

@@ -6,7 +6,7 @@ import { createPipe } from '../linux/pipe.ts';
 import { programPath } from '../linux/program.ts';
 import { spawnProcess } from '../linux/command.ts';
 import type { Poller } from '../linux/poll.ts';
-import type { OciRuntime } from './runtime.ts';
+import type { OciRuntime } from './oci-runtime.ts';
 
 /** What every operation on a runtime needs. */
 export interface RuntimeDeps {

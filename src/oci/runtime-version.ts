@@ -2,7 +2,7 @@
 import { release } from 'node:os';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { runCommand } from '../linux/command.ts';
-import type { OciRuntime } from './runtime.ts';
+import type { OciRuntime } from './oci-runtime.ts';
 
 /** Kind and version of a runtime's program. */
 export interface RuntimeIdentity {

@@ -4,24 +4,10 @@
  */
 import { readdirSync } from 'node:fs';
 import { EngineError, errnoOf } from '../lib/errors.ts';
+import type { OciRuntime } from './oci-runtime.ts';
 import { callRuntime, type RuntimeCall, type RuntimeDeps, type RuntimeResult } from './runtime-call.ts';
 import { runtimeError } from './runtime-error.ts';
 import type { LinuxResources } from './spec-types.ts';
-
-/** A runtime as one handler uses it. */
-export interface OciRuntime {
-  /** The handler's name. */
-  readonly name: string;
-  /** Absolute path of the program. */
-  readonly path: string;
-  readonly kind: 'crun' | 'runc' | 'other';
-  /** As `--version` says it: `1.8.1`. */
-  readonly version: string;
-  /** Directory of the runtime's own state, one for each handler: `/run/gantry/runtime/<handler>`. */
-  readonly root: string;
-  /** systemd makes the cgroups; then `cgroupsPath` has the form `slice:prefix:name`. */
-  readonly systemdCgroup: boolean;
-}
 
 export interface ContainerArgs {
   readonly id: string;

@@ -1,7 +1,8 @@
 /** What containers and pods use. Read when asked for, from the cgroups' files: nothing is sampled in between. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { HostCgroups } from '../cgroups/host.ts';
-import { type CgroupStats, readStats } from '../cgroups/stats.ts';
+import { readStats } from '../cgroups/read-stats.ts';
+import type { CgroupStats } from '../cgroups/stats.ts';
 import { isAlive, type Container, type ContainerStore } from '../containers/container.ts';
 import { type ContainerFilter, listContainers } from '../containers/list.ts';
 import type { ContainerId } from '../lib/ids.ts';

@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { cgroupDirectories, cgroupOfProcess, detectHostCgroups } from '../../src/cgroups/host.ts';
 import { killCgroup } from '../../src/cgroups/kill.ts';
 import { readOomKills } from '../../src/cgroups/oom.ts';
-import { readStats } from '../../src/cgroups/stats.ts';
+import { readStats } from '../../src/cgroups/read-stats.ts';
 import { addProcess, createCgroup, listProcesses, removeCgroup } from '../../src/cgroups/tree.ts';
 import { isKind } from '../../src/lib/errors.ts';
 import { spawnProcess } from '../../src/linux/command.ts';
