@@ -1,9 +1,9 @@
 // test-host: host
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { test, type TestContext } from 'node:test';
 
 interface Ended {
@@ -113,4 +113,18 @@ test('a node within a node leaves the outer one its files', async (t) => {
   assert.equal(stdout, 'inner\nmine\n');
   assert.equal(exitCode, 0);
   assert.deepEqual(leftovers(node.child.pid), []);
+});
+
+test('what of a dead node cannot be removed yet does not keep a new one from starting', () => {
+  const namespace = statSync('/proc/self/ns/pid').ino;
+  // No process has such a number.
+  const stale = `/var/tmp/gantry-node-${namespace}-99999999-1`;
+  mkdirSync(stale);
+  try {
+    const script = `mount -t tmpfs tmpfs ${stale} && hack/node echo started`;
+    const stdout = execFileSync('unshare', ['--mount', 'bash', '-c', script], { encoding: 'utf8' });
+    assert.equal(stdout, 'started\n');
+  } finally {
+    rmSync(stale, { recursive: true, force: true });
+  }
 });
