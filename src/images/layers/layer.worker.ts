@@ -5,6 +5,7 @@
 import { closeSync, createReadStream, openSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { EngineError } from '../../lib/errors.ts';
+import { untilAborted } from '../../lib/keyed-lock.ts';
 import { pathDirectory } from '../../linux/at.ts';
 import type { FromWorker, JobResults, LayerJob, ToWorker, UnpackJob } from './layer-jobs.ts';
 import { removeTree } from './remove-tree.ts';
@@ -41,8 +42,7 @@ class Inbox {
   async #untilPushed(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
+    await untilAborted(promise, signal);
     this.#wake = undefined;
   }
 }
