@@ -154,9 +154,11 @@ class Changes implements Disposable {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       const timer = setTimeout(resolve, idleMs);
-      signal?.addEventListener('abort', () => resolve(), { once: true });
+      const onAbort = (): void => resolve();
+      signal?.addEventListener('abort', onAbort, { once: true });
       await promise;
       clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
     }
     this.#hasChanged = false;
   }
