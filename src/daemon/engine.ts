@@ -81,7 +81,7 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
   };
   const containerExits = stack.use(new ContainerExits(exitSource(exits), () => containers, log));
   const containers = containerDeps(parts, runtimes, containerExits);
-  const sandboxes = sandboxDeps(parts, exec, containers);
+  const sandboxes = sandboxDeps(parts, { exec, containers, exits });
   const usage = usageDeps(parts);
   stack.use(followDeletions(usage));
   stack.use(parts.images.followRemovals(stores.containers));
@@ -162,7 +162,10 @@ function containerDeps(parts: EngineParts, runtimes: RuntimesOptions, exits: Con
   };
 }
 
-function sandboxDeps(parts: EngineParts, exec: ExecDeps, containers: ContainerDeps): SandboxDeps {
+function sandboxDeps(
+  parts: EngineParts,
+  { exec, containers, exits }: Pick<Engine, 'exec' | 'containers' | 'exits'>,
+): SandboxDeps {
   const { directories, stores, networks, cgroups, thread, runtimes, config } = parts;
   return {
     store: stores.sandboxes,
@@ -180,6 +183,7 @@ function sandboxDeps(parts: EngineParts, exec: ExecDeps, containers: ContainerDe
       monitorDeps: exec.monitorDeps,
       cgroupsPathFor: (sandbox) =>
         cgroups.forContainers.pathFor(sandbox, sandbox.id as string as Container['id']),
+      forgetExit: (id) => exits.forget(id),
     }),
     runtimes: { handlerFor: (requested) => handlerFor(runtimes, requested) },
     containers: {

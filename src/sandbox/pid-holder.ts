@@ -3,7 +3,7 @@
  * leave. It runs as an ordinary container with nothing in its root but itself: a bare process of the node there would
  * show the node's file system to the pod as /proc/1/root.
  */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import type { SandboxId } from '../lib/ids.ts';
 import {
   awaitMonitor,
@@ -23,6 +23,8 @@ export interface HolderOptions {
   readonly program: () => string;
   readonly monitorDeps: (handler: string) => MonitorDeps;
   readonly cgroupsPathFor: (sandbox: Sandbox) => string;
+  /** Removes what its monitor told of its end, and all memory of it. Idempotent. */
+  readonly forgetExit: (id: SandboxId) => void;
 }
 
 const nobody = 65534;
@@ -79,7 +81,7 @@ async function stopHolder(
   await deleteContainer(deps, { id: sandbox.id, force: true });
   // Its last act is to write the exit file, which nobody asks for.
   if (monitor !== undefined) await awaitMonitor(deps, monitor);
-  rmSync(`${deps.conmon.exitDirectory}/${sandbox.id}`, { force: true });
+  options.forgetExit(sandbox.id);
 }
 
 function bundleOf({ stateDirectory }: HolderOptions, sandbox: Sandbox): string {
