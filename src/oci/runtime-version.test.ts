@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { isKind } from '../lib/errors.ts';
-import { identifyRuntime, probeFeatures } from './runtime-version.ts';
+import { hasLinearCpuWeight, identifyRuntime, probeFeatures } from './runtime-version.ts';
 
 describe('a program that answers like a runtime', () => {
   let directory: string;
@@ -67,4 +67,20 @@ describe('a program that answers like a runtime', () => {
       'known by version',
     );
   });
+});
+
+test('cpu.weight is on a straight line up to crun 1.22 and runc 1.2', () => {
+  const linear = [
+    ['crun', '1.8.1'],
+    ['crun', '1.22'],
+    ['runc', '1.1.5+ds1'],
+    ['runc', '1.2.6'],
+  ] as const;
+  for (const [kind, version] of linear) assert.equal(hasLinearCpuWeight({ kind, version }), true, version);
+  const others = [
+    ['crun', '1.23'],
+    ['runc', '1.3.0'],
+    ['other', 'release-20260801.0'],
+  ] as const;
+  for (const [kind, version] of others) assert.equal(hasLinearCpuWeight({ kind, version }), false, version);
 });
