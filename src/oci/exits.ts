@@ -3,11 +3,11 @@
  * forgotten, so that a daemon that was not there learns of every end by scanning. A container whose conmon died first is
  * watched by its own pidfd.
  */
-import { type FSWatcher, readdirSync, readFileSync, rmSync, statSync, watch } from 'node:fs';
+import { type FSWatcher, readdirSync, readFileSync, rmSync, statfsSync, statSync, watch } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EventSource } from '../lib/events.ts';
-import { openProcess, processStartTicks, signalProcess, watchExit } from '../linux/pidfd.ts';
+import { openProcess, signalProcess, watchExit } from '../linux/pidfd.ts';
 import { close } from '../linux/libc.ts';
 import type { Poller } from '../linux/poll.ts';
 import type { MonitoredContainer, StoredProcess } from './monitor.ts';
@@ -25,7 +25,7 @@ export interface ContainerExit {
 const unknownExitCode = 255;
 const lostReason = 'the monitor process died before the container, its exit code is unknown';
 const unwrittenReason =
-  'the monitor process ended without writing the exit code (its directory may be full), which is unknown';
+  'the monitor process could not write the exit code, which is unknown: its directory is full';
 const hungReason = 'the monitor process did not tell the exit code, and was killed';
 /** A monitor writes the exit file within milliseconds; less than a stop waits after SIGKILL. */
 const monitorGraceMs = 20_000;
@@ -137,11 +137,9 @@ export class ExitWatcher implements Disposable {
     // The monitor writes the file before it ends; its event may still be on the way.
     this.#look(id, 0);
     if (!this.#isOpen(id, processes) || readExitFile(`${this.#directory}/${id}`) !== 'absent') return;
-    const { pid, startTicks } = processes.process;
-    const outlivesMonitor = processStartTicks(pid) === BigInt(startTicks);
     await this.#ended(processes.process);
     if (!this.#isOpen(id, processes)) return;
-    const reason = this.#hung.has(id) ? hungReason : outlivesMonitor ? lostReason : unwrittenReason;
+    const reason = this.#hung.has(id) ? hungReason : this.#isFull() ? unwrittenReason : lostReason;
     this.#emit({ id, exitCode: unknownExitCode, finishedAtMs: Date.now(), lostReason: reason });
   }
 
@@ -153,6 +151,12 @@ export class ExitWatcher implements Disposable {
     const { pid, startTicks } = processes.monitor;
     this.#hung.add(id);
     signalProcess({ pid, startTicks: BigInt(startTicks) }, 'SIGKILL');
+  }
+
+  /** Whether the directory has no room for an exit file. */
+  #isFull(): boolean {
+    const { bavail, files, ffree } = statfsSync(this.#directory);
+    return bavail === 0 || (files > 0 && ffree === 0);
   }
 
   #isOpen(id: string, processes: MonitoredContainer): boolean {

@@ -115,7 +115,10 @@ describe('a full disk', { skip }, () => {
         // The monitor writes the exit code into the state directory: nobody else knows it.
         if (place === 'root') assert.deepEqual([status.exitCode, status.reason], [137, 'Error']);
         else
-          assert.match(status.message, /ended without writing the exit code \(its directory may be full\)/);
+          assert.match(
+            status.message,
+            /could not write the exit code, which is unknown: its directory is full/,
+          );
         await cri.call('StopContainer', { containerId: idle, timeout: '20' });
         assert.equal((await statusOf(cri, idle)).state, 'CONTAINER_EXITED');
         await cri.call('RemoveContainer', { containerId: idle });

@@ -103,6 +103,8 @@ describe('faults', { skip }, () => {
     for (const [what, [more, code, names]] of Object.entries(cases)) {
       test(what, async () => {
         const pod = await runPod(cri, 'lacking');
+        // The holder's process has another name until its program runs.
+        await eventually('the holder', () => findProcesses(/^\/catatonit /).length === 1 || undefined);
         const inPod = nodeState();
         await rejectsWith(createIn(cri, pod, containerSpec('c', node.images.busybox, more)), code, names);
         assert.deepEqual(await listContainers(cri), []);
@@ -252,6 +254,22 @@ exit 0
       assert.deepEqual(result, { stdout: 'out', exitCode: 3 });
       await cri.call('StopContainer', { containerId: idle, timeout: '0' });
       await eventually('its end', () => findProcesses(/^sleep 4716/).length === 0 || undefined);
+    });
+
+    test('a pod whose PID namespace has lost its holder is stopped at once', async () => {
+      const more = { linux: { securityContext: { namespaceOptions: { pid: 'POD' } } } };
+      const { id: podSandboxId, ...pod } = await runPod(cri, 'p', more);
+      const idle = idleSpec('idle', node.images.busybox, more);
+      const id = await startIn(cri, { id: podSandboxId, ...pod }, idle);
+      const { info } = await cri.call<{ info: { info: string } }>('PodSandboxStatus', {
+        podSandboxId,
+        verbose: true,
+      });
+      process.kill((JSON.parse(info.info) as { pid: number }).pid, 'SIGKILL');
+      await eventually('its end', async () =>
+        (await listPods(cri)).find(({ state }) => state === 'SANDBOX_NOTREADY'),
+      );
+      assert.equal((await untilState(cri, id, 'CONTAINER_EXITED')).exitCode, 137);
     });
   });
 });

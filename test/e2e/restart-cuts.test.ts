@@ -25,8 +25,8 @@ import type { ImageInfo } from './engine/wire.ts';
 const skip = engineSkipReason() ?? false;
 
 /** How long after the beginning of a round's work the daemon is killed, at most: about as long as it takes. */
-const cutWithinMs = 120;
-const roundsOfEach = 5;
+const cutWithinMs = 80;
+const roundsOfEach = Number(process.env['GANTRY_TEST_ROUNDS'] ?? 4);
 
 describe('the daemon killed in the middle of its work', { skip }, () => {
   let node: TestNode;

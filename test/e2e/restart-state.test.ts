@@ -115,7 +115,7 @@ describe('the daemon’s state', { skip }, () => {
     await assertEmpty();
   });
 
-  test('a record of another release is refused by name, and what it owns is left alone', async () => {
+  test('a record of another release is refused by name, and what it owns is left alone (containerd issues 6095, 11295)', async () => {
     const pod = await runPod(cri, 'newer');
     const id = await startIn(cri, pod, idleSpec('idle', node.images.busybox));
     const pid = await pidOf(cri, id);

@@ -135,7 +135,7 @@ describe('the daemon killed and started again', { skip }, () => {
       assert.equal(await pidOf(cri, ids.ticker), pids.get(ids.ticker));
     });
 
-    test('what ended meanwhile has its exit code and its reason, also for want of memory', async () => {
+    test('what ended meanwhile has its exit code and its reason, also for want of memory (containerd issue 6771)', async () => {
       const brief = await untilState(cri, ids.brief, 'CONTAINER_EXITED');
       assert.deepEqual([brief.exitCode, brief.reason, brief.message], [7, 'Error', '']);
       assert.equal(brief.startedAt, statuses.get(ids.brief)?.startedAt);
