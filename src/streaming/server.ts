@@ -15,6 +15,7 @@ import { serveRemoteCommand } from './remote-command.ts';
 import { openSpdyChannels, spdyRemoteProtocols } from './spdy/remote-channels.ts';
 import { SpdySession } from './spdy/session.ts';
 import { acceptUpgrade, isSpdyUpgrade, negotiate } from './spdy/upgrade.ts';
+import { Strangers } from './strangers.ts';
 import { Tokens } from './tokens.ts';
 import { openWebSocketChannels, webSocketRemoteProtocols } from './websocket/remote-channels.ts';
 import { TunnelOffers, tunnelProtocol } from './websocket/tunnel.ts';
@@ -52,17 +53,21 @@ export async function serveStreams(options: StreamingOptions, log: Log): Promise
     response.writeHead(400).end('this address serves upgrades to SPDY/3.1 and WebSocket only\n'),
   );
   const connections = new Set<Socket>();
+  const strangers = new Strangers();
   server.on('connection', (socket) => {
     connections.add(socket);
+    strangers.add(socket);
     socket.setTimeout(options.idleTimeoutMs, () => socket.destroy());
     socket.on('close', () => connections.delete(socket));
   });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
-    serveUpgrade({ tokens, webSockets, tunnels, request, socket, head }).catch((error: unknown) => {
-      log.warn({ error: messageOf(error) }, 'a stream ended with an error');
-      socket.destroy();
-    });
+    serveUpgrade({ tokens, strangers, webSockets, tunnels, request, socket, head }).catch(
+      (error: unknown) => {
+        log.warn({ error: messageOf(error) }, 'a stream ended with an error');
+        socket.destroy();
+      },
+    );
   });
   await listen(server, options);
   const { port } = server.address() as AddressInfo;
@@ -86,6 +91,7 @@ async function listen(server: Server, { address, port }: StreamingOptions): Prom
 
 interface Upgrade {
   readonly tokens: Tokens<StreamRequest>;
+  readonly strangers: Strangers;
   readonly webSockets: WebSocketServer;
   readonly tunnels: TunnelOffers;
   readonly request: IncomingMessage;
@@ -94,12 +100,15 @@ interface Upgrade {
 }
 
 async function serveUpgrade(upgrade: Upgrade): Promise<void> {
-  const { request, socket, tokens } = upgrade;
+  const { request, socket, strangers, tokens } = upgrade;
   const [kind, token = ''] = new URL(request.url ?? '/', 'http://localhost').pathname.split('/').slice(1);
   const asked = tokens.redeem(token);
-  if (asked === undefined || asked.kind !== kind)
+  if (asked === undefined || asked.kind !== kind) {
     refuse(socket, '404 Not Found', 'this URL has been used, has expired, or never was');
-  else if (isSpdyUpgrade(request)) await serveSpdy(upgrade, asked);
+    return;
+  }
+  strangers.delete(socket);
+  if (isSpdyUpgrade(request)) await serveSpdy(upgrade, asked);
   else await serveWebSocket(upgrade, asked);
 }
 
@@ -141,7 +150,11 @@ async function serveWebSocket(
 ): Promise<void> {
   const isTunnel = asked.kind === 'port-forward' && tunnels.accept(request);
   const { promise, resolve } = Promise.withResolvers<WebSocket>();
-  webSockets.handleUpgrade(request, socket, head, resolve);
+  webSockets.handleUpgrade(request, socket, head, (opened) => {
+    // Here, not a turn later: the first frame may be broken already, and an error without a listener ends the daemon.
+    opened.on('error', () => opened.terminate());
+    resolve(opened);
+  });
   const webSocket = await promise;
   if (asked.kind !== 'port-forward')
     await serveRemoteCommand(openWebSocketChannels(webSocket, asked.options), asked.start);

@@ -86,6 +86,38 @@ test('streaming tokens: a URL is good once, for what it was made for; guesses an
   assert.equal(exec.started.length, 1);
 });
 
+test('a WebSocket frame that is none ends its connection, whatever it was opened for, and not the daemon', async (t) => {
+  const server = await serve(t);
+  const exec = fakeExec();
+  const connectNever = async (): Promise<Duplex> => await Promise.reject(new Error('no pod'));
+  const urls = [
+    server.urlFor({ kind: 'port-forward', connect: connectNever }),
+    server.urlFor({ kind: 'exec', options: terminal, start: exec.start }),
+  ];
+  for (const url of urls) {
+    const { hostname, port, pathname } = new URL(url);
+    const socket = connect(Number(port), hostname);
+    const request = [`GET ${pathname} HTTP/1.1`, 'Host: x', ...upgrade, '', ''].join('\r\n');
+    socket.write(Buffer.concat([Buffer.from(request), Buffer.alloc(16, 0xff)]));
+    socket.resume();
+    await once(socket, 'close');
+  }
+});
+
+test('streaming tokens: who shows none keeps no connection open, and holds up nobody who does', async (t) => {
+  const server = await serve(t);
+  const exec = fakeExec();
+  const url = server.urlFor({ kind: 'exec', options: terminal, start: exec.start });
+  const { hostname, port } = new URL(url);
+  const strangers = Array.from({ length: 300 }, () => connect(Number(port), hostname).resume());
+  const ended = strangers.slice(0, 20).map(async (socket) => await once(socket, 'close'));
+  await Promise.all(ended);
+  const client = new WebSocket(url, 'v5.channel.k8s.io');
+  await once(client, 'message');
+  client.terminate();
+  for (const socket of strangers) socket.destroy();
+});
+
 test('CVE-2025-64329, CVE-2022-23471: clients that vanish leave no session and no listener', async (t) => {
   const server = await serve(t);
   const exec = fakeExec();

@@ -26,6 +26,8 @@ const streamBufferBytes = 1024 * 1024;
 const maxStreams = 2048;
 const rstCancel = 5;
 const rstRefusedStream = 3;
+/** Answers that the client has not read: beyond it no more of its frames are, until it has. */
+const maxUnreadAnswerBytes = 256 * 1024;
 /** How long the client may take to read what was sent before a closed session lets go of the socket. */
 const lingerMs = 10_000;
 
@@ -145,6 +147,19 @@ export class SpdySession {
     if (!this.#socket.destroyed && !this.#socket.writableEnded) this.#socket.write(frame);
   }
 
+  /** Sends what the client's frame asks for, and waits if the client does not read its answers. */
+  async #answer(frame: Buffer): Promise<void> {
+    this.#send(frame);
+    if (this.#socket.destroyed || this.#socket.writableLength < maxUnreadAnswerBytes) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#socket.once('drain', resolve);
+    this.#socket.once('close', resolve);
+    await promise.finally(() => {
+      this.#socket.off('drain', resolve);
+      this.#socket.off('close', resolve);
+    });
+  }
+
   #onSocketClose(): void {
     for (const stream of this.#streams.values()) stream.acceptReset();
     this.#streams.clear();
@@ -169,7 +184,7 @@ export class SpdySession {
         await this.#onData(frame.streamId, frame.data, frame.isLast);
         break;
       case 'syn-stream':
-        this.#onOpen(frame.streamId, await decoder.decode(frame.headerBlock), frame.isLast);
+        await this.#onOpen(frame.streamId, await decoder.decode(frame.headerBlock), frame.isLast);
         break;
       case 'syn-reply':
       case 'headers':
@@ -181,7 +196,7 @@ export class SpdySession {
         break;
       case 'ping':
         // Odd ids are the client's: sent back as they are. Even ones would answer a ping of ours.
-        if (frame.id % 2 === 1) this.#send(encodePing(frame.id));
+        if (frame.id % 2 === 1) await this.#answer(encodePing(frame.id));
         break;
       case 'goaway':
       case 'ignored':
@@ -196,18 +211,22 @@ export class SpdySession {
     if (isLast) stream.push(null);
   }
 
-  #onOpen(streamId: number, headers: Headers, isLast: boolean): void {
+  async #onOpen(streamId: number, headers: Headers, isLast: boolean): Promise<void> {
+    // A second stream under a number that is in use would leave the first one without an end.
+    if (streamId <= this.#lastStreamId)
+      throw new EngineError('invalid-argument', `stream ${streamId} after ${this.#lastStreamId}`);
     if (this.#isClosing || this.#streams.size >= maxStreams) {
-      this.#send(encodeRstStream(streamId, rstRefusedStream));
+      await this.#answer(encodeRstStream(streamId, rstRefusedStream));
       return;
     }
     const stream = new SpdyStream(this, streamId, headers);
     stream.on('error', () => undefined);
     this.#lastStreamId = streamId;
     this.#streams.set(streamId, stream);
-    this.#send(encodeSynReply(streamId, this.#encoder.encode(new Map())));
+    const reply = this.#answer(encodeSynReply(streamId, this.#encoder.encode(new Map())));
     if (isLast) stream.push(null);
     this.streams.emit(stream);
+    await reply;
   }
 }
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { createServer, connect, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { duplexPair } from 'node:stream';
 import { test, type TestContext } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { createDeflate, constants, createInflate } from 'node:zlib';
 import { headerDictionary } from './dictionary.ts';
 import {
@@ -183,6 +185,36 @@ test('a reset ends one stream, a protocol error the connection', async (t) => {
   client.write(Buffer.from([0x80, 99, 0, 1, 0, 0, 0, 0]));
   await session.closed;
   assert.equal(opened[1]?.destroyed, true);
+});
+
+test('a stream under a number that was used is a protocol error: the first one must not lose its end', async (t) => {
+  const { client, session, opened } = await pair(t);
+  const headers = new ClientHeaders();
+  client.write(synStream(3, await headers.encode({ streamtype: 'data' })));
+  client.write(synStream(3, await headers.encode({ streamtype: 'data' })));
+  await session.closed;
+  assert.deepEqual(
+    opened.map((stream) => stream.destroyed),
+    [true],
+  );
+});
+
+test('a client that asks and does not read the answers is read no further', async () => {
+  const [client, socket] = duplexPair();
+  const session = new SpdySession(socket);
+  const pings = Buffer.concat(Array.from({ length: 60_000 }, () => encodePing(1)));
+  client.write(pings);
+  let unread = -1;
+  while (socket.writableLength > unread || unread <= 0) {
+    unread = socket.writableLength;
+    await turn();
+  }
+  assert.ok(unread < pings.length / 2, `${unread} bytes of answers are kept`);
+  let answered = 0;
+  client.on('data', (chunk: Buffer) => (answered += chunk.length));
+  await until(() => answered === pings.length);
+  socket.destroy();
+  await session.closed;
 });
 
 test('closing lets everything written arrive although the client still sends', async (t) => {
