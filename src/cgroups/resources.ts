@@ -74,7 +74,7 @@ export function resourceWrites(resources: CgroupResources): CgroupWrite[] {
 
 /**
  * cpu.weight (1 to 10000, 100 by default) for v1 shares (2 to 262144, 1024 by default). Linear, as crun and runc convert at create (later
- * releases, runc 1.3 and crun 1.23, use a curve through the defaults): an update must not change the proportions. 0 shares: nothing is asked.
+ * releases, runc 1.3.2 and crun 1.23, use a curve through the defaults): an update must not change the proportions. 0 shares: nothing is asked.
  */
 export function weightOfShares(shares: number): number | undefined {
   if (shares === 0) return undefined;

@@ -73,7 +73,7 @@ function featuresByVersion(runtime: RuntimeIdentity): Claims {
 
 /**
  * Whether a runtime turns cpu shares into cpu.weight on a straight line, so that writing limits into the files of its containers gives what
- * it would have given. crun 1.23 and runc 1.3 begin with a curve through both defaults.
+ * it would have given. crun 1.23 and runc 1.3.2 begin with a curve through both defaults (opencontainers/runc#4896, containers/crun#1767).
  */
 export function hasLinearCpuWeight({ kind, version }: RuntimeIdentity): boolean {
   const numbers = leadingNumbers(version);
