@@ -13,7 +13,7 @@ import { createRuntimes, monitorDeps, type RuntimesOptions } from '../containers
 import type { HostFacts } from '../containers/spec/host-facts.ts';
 import { stopAllContainers } from '../containers/stop.ts';
 import { isKind, messageOf } from '../lib/errors.ts';
-import type { ContainerId } from '../lib/ids.ts';
+import type { ContainerId, SandboxId } from '../lib/ids.ts';
 import type { RecordDatabase } from '../lib/records.ts';
 import { bootId } from '../linux/boot-id.ts';
 import type { NamespaceThread } from '../linux/namespace-thread.ts';
@@ -23,6 +23,7 @@ import { findProgram } from '../linux/program.ts';
 import type { Networks } from '../networks/networks.ts';
 import { ExitWatcher } from '../oci/exits.ts';
 import type { SandboxDeps } from '../sandbox/deps.ts';
+import { holderEnded } from '../sandbox/holder-ended.ts';
 import { createPidHolder } from '../sandbox/pid-holder.ts';
 import type { SandboxStore } from '../sandbox/sandbox.ts';
 import { CpuRates } from '../stats/cpu-rates.ts';
@@ -83,6 +84,7 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
   const containers = containerDeps(parts, runtimes, containerExits);
   const sandboxes = sandboxDeps(parts, { exec, containers, exits });
   const usage = usageDeps(parts);
+  stack.use(exits.exits.subscribe(({ id }) => void holderEnded(sandboxes, id as SandboxId, log)));
   stack.use(followDeletions(usage));
   stack.use(parts.images.followRemovals(stores.containers));
   return { parts, sandboxes, containers, exec, usage, exits };

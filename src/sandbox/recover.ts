@@ -12,12 +12,15 @@ import { teardownSandbox } from './teardown.ts';
  * is undone; one of an earlier boot, or whose namespaces are gone, is stopped. One bad record never stops the daemon.
  */
 export async function recoverSandboxes(deps: SandboxDeps, log: Log): Promise<void> {
-  for (const sandbox of deps.store.all()) {
+  for (const { id } of deps.store.all()) {
     try {
-      await recoverSandbox(deps, sandbox);
+      // The end of a PID namespace's holder is heard of meanwhile, and stops its pod too.
+      using _ = await deps.store.locks.acquire(id);
+      const sandbox = deps.store.get(id);
+      if (sandbox !== undefined) await recoverSandbox(deps, sandbox);
     } catch (error) {
       log.error(
-        { sandbox: sandbox.id, error: messageOf(error) },
+        { sandbox: id, error: messageOf(error) },
         'could not recover a pod sandbox; a stop tries again',
       );
     }

@@ -226,7 +226,7 @@ describe('security', { skip, timeout: 240_000 }, () => {
     await rejectsWith(
       createIn(cri, pod, idleSpec('c', node.images.busybox)),
       'FAILED_PRECONDITION',
-      /PID namespace/,
+      /PID namespace|is not ready/,
     );
     assert.equal((await state()).state, 'SANDBOX_NOTREADY');
     await removePod(cri, podSandboxId);
