@@ -52,6 +52,8 @@ async function recordStartError(deps: ContainerDeps, container: Container, error
   }));
   try {
     await releaseProcesses(deps, container);
+  } catch (releaseError) {
+    throw new SuppressedError(releaseError, error, messageOf(error));
   } finally {
     deps.store.events.emit({ kind: 'stopped', container: exited });
   }

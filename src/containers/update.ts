@@ -1,7 +1,7 @@
-import { EngineError } from '../lib/errors.ts';
+import { EngineError, messageOf } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import type { LinuxResources } from '../sandbox/pod-config.ts';
-import { isAlive } from './container.ts';
+import { isAlive, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import { mergeResources } from './spec/resources.ts';
 
@@ -28,8 +28,17 @@ export async function updateContainer(
   try {
     await deps.runtime.update(container, resources);
   } catch (error) {
-    await deps.runtime.update(container, container.resources);
+    await restore(deps, container, error);
     throw error;
   }
   deps.store.update(id, (old) => ({ ...old, resources }));
+}
+
+/** A failure here, as of a container that has just ended, does not hide why the change was refused. */
+async function restore(deps: ContainerDeps, container: Container, reason: unknown): Promise<void> {
+  try {
+    await deps.runtime.update(container, container.resources);
+  } catch (undoError) {
+    throw new SuppressedError(undoError, reason, messageOf(reason));
+  }
 }
