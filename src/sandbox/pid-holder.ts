@@ -105,6 +105,13 @@ function holderSpec(program: string, namespaces: SandboxNamespaces, cgroupsPath:
     root: { path: 'rootfs', readonly: true },
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+      // The root lies below /run, which is nodev where systemd has mounted it: runc could not open its /dev/null.
+      {
+        destination: '/dev',
+        type: 'tmpfs',
+        source: 'tmpfs',
+        options: ['nosuid', 'noexec', 'mode=755', 'size=64k'],
+      },
       {
         destination: '/catatonit',
         type: 'bind',
