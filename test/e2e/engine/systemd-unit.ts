@@ -1,6 +1,6 @@
 /** `gantryd` as the unit that packages install, on a machine that systemd runs. */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -41,23 +41,12 @@ export function daemonLog(): string {
   }
 }
 
-/** runc tells systemd of devices by their names below /dev/char, which udev makes elsewhere; the VM has none. */
-function nameDevices(): void {
-  mkdirSync('/dev/char', { recursive: true });
-  for (const name of ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx']) {
-    const { rdev } = statSync(`/dev/${name}`);
-    const link = `/dev/char/${rdev >> 8}:${rdev & 0xff}`;
-    if (!existsSync(link)) symlinkSync(`../${name}`, link);
-  }
-}
-
 /** Installs the packaged unit with a drop-in until the next boot, and starts it; the sockets answer then. */
 export async function startUnit(): Promise<void> {
   const unit = readFileSync(join(root, 'packaging/systemd/gantryd.service'), 'utf8');
   mkdirSync(join(unitDirectory, 'gantryd.service.d'), { recursive: true });
   writeFileSync(join(unitDirectory, 'gantryd.service'), unit);
   writeFileSync(join(unitDirectory, 'gantryd.service.d/place.conf'), dropIn());
-  nameDevices();
   await systemctl('daemon-reload');
   await systemctl('start', 'gantryd.service');
 }
