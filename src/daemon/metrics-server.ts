@@ -19,7 +19,8 @@ export async function serveMetrics(address: string, metrics: RequestMetrics): Pr
     );
   });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', (error) =>
+  // Stays attached: a connection that cannot be accepted later, for want of descriptors, must not end the process.
+  server.on('error', (error) =>
     reject(
       new EngineError('invalid-argument', `metrics.address ${address}: ${messageOf(error)}`, {
         cause: error,

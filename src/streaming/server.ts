@@ -70,6 +70,8 @@ export async function serveStreams(options: StreamingOptions, log: Log): Promise
     );
   });
   await listen(server, options);
+  // A connection that could not be accepted, for want of descriptors, is the client's to try again.
+  server.on('error', (error) => log.warn({ error: messageOf(error) }, 'a stream was not accepted'));
   const { port } = server.address() as AddressInfo;
   const host = options.address.includes(':') ? `[${options.address}]` : options.address;
   return {
