@@ -66,12 +66,11 @@ export interface Container extends Versioned {
 export interface ContainerPaths {
   readonly directory: string;
   readonly bundle: string;
-  readonly monitorPidFile: string;
 }
 
 export function containerPaths(stateDirectory: string, id: ContainerId): ContainerPaths {
   const directory = `${stateDirectory}/containers/${id}`;
-  return { directory, bundle: directory, monitorPidFile: `${directory}/init.pid` };
+  return { directory, bundle: directory };
 }
 
 /** Unique among containers: one per sandbox, name and attempt. */
