@@ -1,5 +1,5 @@
 /** Containers on OCI runtimes: one runtime per handler, one monitor per container. */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { signalProcess } from '../linux/pidfd.ts';
@@ -8,8 +8,9 @@ import type { ConmonSetup } from '../oci/conmon.ts';
 import { reopenLog } from '../oci/monitor-control.ts';
 import { createContainer, type ContainerStdin, type MonitorDeps } from '../oci/monitor.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
-import { containerState, deleteContainer, startContainer, updateContainer } from '../oci/runtime.ts';
+import { containerState, deleteContainer, updateContainer } from '../oci/runtime.ts';
 import { hasLinearCpuWeight } from '../oci/runtime-version.ts';
+import { startCreated } from '../oci/start.ts';
 import type { LinuxResources } from '../oci/spec-types.ts';
 import { containerPaths, processesOf, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
@@ -57,7 +58,10 @@ export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime
       });
     },
     async start(container) {
-      await startContainer(monitorDeps(options, container.runtimeHandler), { id: container.id });
+      const { id, runtimeHandler } = container;
+      const process = processesOf(container)?.process;
+      if (process === undefined) throw new EngineError('internal', `container ${id} has no process to start`);
+      await startCreated(monitorDeps(options, runtimeHandler), { id, process });
     },
     async isStarted(container) {
       const state = await containerState(monitorDeps(options, container.runtimeHandler), {
@@ -97,4 +101,6 @@ async function deleteFromRuntime(options: RuntimesOptions, { id, runtimeHandler 
   const runtime = options.handlers.get(runtimeHandler);
   if (runtime === undefined || !existsSync(`${runtime.root}/${id}`)) return;
   await deleteContainer({ runtime, poller: options.poller }, { id, force: true });
+  // What a runtime that was killed in the middle left, and does not know as a container any more.
+  rmSync(`${runtime.root}/${id}`, { recursive: true, force: true });
 }

@@ -3,7 +3,8 @@
  * leave. It runs as an ordinary container with nothing in its root but itself: a bare process of the node there would
  * show the node's file system to the pod as /proc/1/root.
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { SandboxId } from '../lib/ids.ts';
 import {
   awaitMonitor,
@@ -12,7 +13,8 @@ import {
   type MonitoredContainer,
   type StoredProcess,
 } from '../oci/monitor.ts';
-import { deleteContainer, startContainer } from '../oci/runtime.ts';
+import { deleteContainer } from '../oci/runtime.ts';
+import { startCreated } from '../oci/start.ts';
 import type { Namespace, Spec } from '../oci/spec-types.ts';
 import type { SandboxDeps } from './deps.ts';
 import { sandboxPaths, type Sandbox, type SandboxNamespaces } from './sandbox.ts';
@@ -36,7 +38,12 @@ export function createPidHolder(options: HolderOptions): SandboxDeps['holder'] {
     async start(sandbox, namespaces, signal) {
       const created = await createHolder(options, { sandbox, namespaces }, signal);
       monitors.set(sandbox.id, created.monitor);
-      await startContainer(options.monitorDeps(sandbox.runtimeHandler), { id: sandbox.id });
+      const { id } = sandbox;
+      await startCreated(options.monitorDeps(sandbox.runtimeHandler), {
+        id,
+        process: created.process,
+        signal,
+      });
       return created;
     },
     async stop(sandbox) {
@@ -76,9 +83,13 @@ async function stopHolder(
   sandbox: Sandbox,
   monitor: StoredProcess | undefined,
 ): Promise<void> {
-  if (!existsSync(bundleOf(options, sandbox))) return;
   const deps = options.monitorDeps(sandbox.runtimeHandler);
+  const state = join(deps.runtime.root, sandbox.id);
+  // The bundle may be gone although the runtime still has the holder: deleting it failed the last time.
+  if (!existsSync(bundleOf(options, sandbox)) && !existsSync(state)) return;
   await deleteContainer(deps, { id: sandbox.id, force: true });
+  // What a runtime that was killed in the middle left, and does not know as a container any more.
+  rmSync(state, { recursive: true, force: true });
   // Its last act is to write the exit file, which nobody asks for.
   if (monitor !== undefined) await awaitMonitor(deps, monitor);
   options.forgetExit(sandbox.id);
