@@ -47,7 +47,7 @@ describe('runCommand', () => {
     assert.ok(failed instanceof CommandError);
     assert.equal(failed.timedOut, true);
     assert.match(failed.message, /did not end within 100 ms/);
-    assertEnded(Number(failed.stdout.toString()));
+    await hasEnded(Number(failed.stdout.toString()));
   });
 
   test('an aborted signal ends the program and is the error', async () => {
@@ -84,9 +84,10 @@ describe('runCommand', () => {
   });
 });
 
-/** Gone, or a zombie that init has yet to collect. */
-function assertEnded(pid: number): void {
+/** Gone, or a zombie that init has yet to collect. A killed process dies when it next runs, not when the signal is sent. */
+async function hasEnded(pid: number): Promise<void> {
   assert.ok(pid > 1);
-  if (!existsSync(`/proc/${pid}/stat`)) return;
-  assert.match(readFileSync(`/proc/${pid}/stat`, 'utf8'), /\) [ZX] /);
+  while (existsSync(`/proc/${pid}/stat`) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
