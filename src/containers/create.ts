@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { unixNowNs } from '../lib/clock.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { newContainerId, quote, type SandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
@@ -106,7 +107,7 @@ function reserve(
     imageId: image.id,
     imageReference: config.image.userSpecified ?? config.image.reference,
     runtimeHandler: sandbox.runtimeHandler,
-    createdAtNs: String(BigInt(Date.now()) * 1_000_000n),
+    createdAtNs: String(unixNowNs()),
     bootId: deps.bootId,
     ...(place === undefined ? {} : { logPath: joinLogPath(place) }),
     cgroupsPath: deps.cgroups.pathFor(sandbox, id),

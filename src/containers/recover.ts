@@ -1,3 +1,4 @@
+import { unixNowNs } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -31,7 +32,7 @@ async function recoverContainer(deps: ContainerDeps, container: Container): Prom
     await releaseContainer(deps, container);
     deps.store.delete(id);
   } else if (isAlive(container) && container.bootId !== deps.bootId) {
-    const finishedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+    const finishedAtNs = String(unixNowNs());
     const message = 'the node was restarted while the container ran';
     deps.store.update(id, (old) => ({
       ...old,
@@ -61,7 +62,7 @@ async function recordStart(
   processes: MonitoredContainer,
 ): Promise<void> {
   if (!(await deps.runtime.isStarted(container))) return;
-  const startedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+  const startedAtNs = String(unixNowNs());
   const running = deps.store.update(container.id, (old) => ({
     ...old,
     state: { name: 'running', processes, startedAtNs },

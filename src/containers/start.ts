@@ -1,3 +1,4 @@
+import { unixNowNs } from '../lib/clock.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import type { Container } from './container.ts';
@@ -30,7 +31,7 @@ export async function startContainer(
     await recordStartError(deps, container, error);
     throw error;
   }
-  const startedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+  const startedAtNs = String(unixNowNs());
   const running = deps.store.update(id, (old) => ({
     ...old,
     state: { name: 'running', processes: state.processes, startedAtNs },
@@ -39,7 +40,7 @@ export async function startContainer(
 }
 
 async function recordStartError(deps: ContainerDeps, container: Container, error: unknown): Promise<void> {
-  const finishedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+  const finishedAtNs = String(unixNowNs());
   const exited = deps.store.update(container.id, (old) => ({
     ...old,
     state: {

@@ -1,3 +1,4 @@
+import { unixNowNs } from '../lib/clock.ts';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId, SandboxId } from '../lib/ids.ts';
 import { untilAborted } from '../lib/keyed-lock.ts';
@@ -69,7 +70,7 @@ async function releaseUnknown(deps: ContainerDeps, id: ContainerId, signal: Abor
   if (container?.state.name !== 'unknown') return;
   const { reason: message } = container.state;
   await releaseProcesses(deps, container);
-  const finishedAtNs = String(BigInt(Date.now()) * 1_000_000n);
+  const finishedAtNs = String(unixNowNs());
   const exited = deps.store.update(id, (old) => ({
     ...old,
     state: { name: 'exited', finishedAtNs, exitCode: 255, reason: 'ContainerStatusUnknown', message },

@@ -1,6 +1,7 @@
 /** GetContainerEvents: what happens to containers and sandboxes, with the whole pod's status at that moment. */
 import { ContainerEventType, type ContainerEventResponse } from '../gen/runtime/v1/api.ts';
 import { containersOf, type ContainerStore } from '../containers/container.ts';
+import { unixNowNs } from '../lib/clock.ts';
 import type { SandboxId } from '../lib/ids.ts';
 import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
 import { EventQueue } from './event-queue.ts';
@@ -26,7 +27,7 @@ export function eventHandlers(deps: {
   ): ContainerEventResponse => ({
     containerId: id,
     containerEventType: eventTypes[kind],
-    createdAt: BigInt(Date.now()) * 1_000_000n,
+    createdAt: unixNowNs(),
     podSandboxStatus: sandbox === undefined ? undefined : sandboxStatusToWire(sandbox),
     containersStatuses: containersOf(deps.containers, sandboxId)
       .filter(({ state }) => state.name !== 'creating')

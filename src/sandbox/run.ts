@@ -1,3 +1,4 @@
+import { unixNowNs } from '../lib/clock.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { newSandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
@@ -71,7 +72,7 @@ function reserve(deps: SandboxDeps, config: PodConfig, runtimeHandler: string): 
     id,
     config,
     runtimeHandler,
-    createdAtNs: String(BigInt(Date.now()) * 1_000_000n),
+    createdAtNs: String(unixNowNs()),
     bootId: deps.bootId,
     cgroup: deps.cgroups.forPod(id, config.cgroupParent),
     state: { name: 'creating' },

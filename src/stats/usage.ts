@@ -5,6 +5,7 @@ import { readStats } from '../cgroups/read-stats.ts';
 import type { CgroupStats } from '../cgroups/stats.ts';
 import { isAlive, type Container, type ContainerStore } from '../containers/container.ts';
 import { type ContainerFilter, listContainers } from '../containers/list.ts';
+import { unixNowNs } from '../lib/clock.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import { listSandboxes, type SandboxFilter } from '../sandbox/list.ts';
 import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
@@ -135,7 +136,7 @@ function read(deps: UsageDeps, key: string, path: string): Usage {
   const atNs = process.hrtime.bigint();
   const nanoCores =
     cgroup.cpu === undefined ? undefined : deps.rates.rate(key, { usageNs: cgroup.cpu.usageNs, atNs });
-  const readAtNs = BigInt(Date.now()) * 1_000_000n;
+  const readAtNs = unixNowNs();
   return { readAtNs, cgroup, ...(nanoCores === undefined ? {} : { usageNanoCores: nanoCores }) };
 }
 
