@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { buildExecProcess } from './exec-process.ts';
 import { buildSpec } from './build-spec.ts';
-import { sampleContainer, sampleInput, withResources, withSecurity } from './testing/sample-input.ts';
+import {
+  sampleContainer,
+  sampleInput,
+  withMount,
+  withResources,
+  withSecurity,
+} from './testing/sample-input.ts';
 
 test('GHSA-7ww5-4wqc-m92c, GHSA-jq35-85cj-fj4p: the energy counters are masked, unless nothing is', () => {
   const masked = (input: typeof sampleInput) => buildSpec(input).linux?.maskedPaths ?? [];
@@ -58,4 +64,14 @@ test('CVE-2022-4318, CVE-2026-15809: HOME with a line break in real bytes is ref
     const imageConfig = { ...sampleInput.imageConfig, env: [`HOME=${value}`] };
     assert.throws(() => buildSpec({ ...sampleInput, imageConfig }), { kind: 'invalid-argument' });
   }
+});
+
+test('CVE-2019-16884: nothing is mounted over the files of /proc that confine a process', () => {
+  for (const containerPath of ['/proc', '/proc/self/attr', '/proc/sys', '/x/../proc//self/'])
+    assert.throws(
+      () => buildSpec(withMount({ containerPath })),
+      /mounts\[0\]\.container_path: .*the kernel's/,
+    );
+  for (const containerPath of ['/proc/meminfo', '/processes', '/host/proc'])
+    assert.ok(buildSpec(withMount({ containerPath })).mounts?.some((m) => m.destination === containerPath));
 });

@@ -1,6 +1,7 @@
 import { EngineError } from '../../lib/errors.ts';
 import type { Mount, RootfsPropagation } from '../../oci/spec-types.ts';
 import { cleanPath } from './clean-path.ts';
+import { checkMountPoint } from './mount-points.ts';
 import { toOciMappings } from './namespaces.ts';
 import { kernelMounts, sandboxMounts } from './own-mounts.ts';
 import { invalidField } from './invalid-field.ts';
@@ -74,7 +75,7 @@ function volumeMount({ path, source }: SpecInput['volumes'][number]): Mount {
 function requestedMount(input: SpecInput, mount: SpecMount, field: string): Mount {
   const { request, source } = mount;
   const destination = cleanPath(request.containerPath, `${field}.container_path`);
-  if (destination === '/') throw invalidField(`${field}.container_path`, 'the root cannot be mounted over');
+  checkMountPoint(destination, source, field);
   checkSource(mount, field);
   checkPropagation(mount, field);
   const isMapped = request.uidMappings.length > 0 || request.gidMappings.length > 0;
