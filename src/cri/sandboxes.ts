@@ -16,6 +16,7 @@ import { requiredText, textOf } from './translate/fields.ts';
 import { podConfigFromWire } from './translate/pod-config.ts';
 import { resourcesFromWire } from './translate/resources.ts';
 import { sandboxStatusToWire, sandboxToWire } from './translate/sandbox-status.ts';
+import { unixNowNs } from '../lib/clock.ts';
 
 export interface SandboxHandlerDeps {
   readonly sandboxes: SandboxDeps;
@@ -62,7 +63,7 @@ export function sandboxHandlers({ sandboxes: deps, containers }: SandboxHandlerD
         status: sandboxStatusToWire(sandbox),
         info: verbose ? { info: JSON.stringify(verboseInfo(deps.stateDirectory, sandbox, first)) } : {},
         containersStatuses,
-        timestamp: BigInt(Date.now()) * 1_000_000n,
+        timestamp: unixNowNs(),
       };
     },
     async listPodSandbox({ filter }) {
