@@ -151,6 +151,12 @@ async function serveWebSocket(
   asked: StreamRequest,
 ): Promise<void> {
   const isTunnel = asked.kind === 'port-forward' && tunnels.accept(request);
+  // A client that is answered with no protocol at all gives up, but the command would have run.
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
+  if (chooseSubprotocol(new Set(offered.filter((name) => name !== ''))) === false) {
+    refuse(socket, '403 Forbidden', 'none of the offered subprotocols is supported');
+    return;
+  }
   const { promise, resolve } = Promise.withResolvers<WebSocket>();
   webSockets.handleUpgrade(request, socket, head, (opened) => {
     // Here, not a turn later: the first frame may be broken already, and an error without a listener ends the daemon.

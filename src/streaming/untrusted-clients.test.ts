@@ -104,6 +104,17 @@ test('a WebSocket frame that is none ends its connection, whatever it was opened
   }
 });
 
+test('a client whose subprotocols are all unknown starts nothing', async (t) => {
+  const server = await serve(t);
+  const exec = fakeExec();
+  const url = server.urlFor({ kind: 'exec', options: terminal, start: exec.start });
+  assert.match(
+    await statusOf(url, 'GET', [...upgrade, 'Sec-WebSocket-Protocol: v9.channel.k8s.io']),
+    / 403 /,
+  );
+  assert.equal(exec.started.length, 0);
+});
+
 test('streaming tokens: who shows none keeps no connection open, and holds up nobody who does', async (t) => {
   const server = await serve(t);
   const exec = fakeExec();
