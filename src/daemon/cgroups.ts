@@ -1,5 +1,7 @@
 /** The cgroups of pods and containers, as the engine asks for them, on this host's layout and driver. */
 import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { GoneCgroupKills } from '../cgroups/gone-kills.ts';
 import { applyWrites } from '../cgroups/apply.ts';
 import { resourceWrites } from '../cgroups/resources.ts';
 import { createCgroup, addProcess, removeCgroup } from '../cgroups/tree.ts';
@@ -36,6 +38,7 @@ export interface EngineCgroups {
 }
 
 export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): EngineCgroups {
+  const gone = driver === 'systemd' && host.layout === 'unified' ? new GoneCgroupKills(host) : undefined;
   const scopeOf = (cgroupsPath: string): string => {
     const [slice = '', , id = ''] = cgroupsPath.split(':');
     return driver === 'systemd' ? containerCgroup(driver, slice, id).path : cgroupsPath;
@@ -61,10 +64,17 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
       },
     },
     forContainers: {
-      pathFor: (sandbox, id) => containerCgroup(driver, sandbox.cgroup.parent, id).cgroupsPath,
+      pathFor(sandbox, id) {
+        const { cgroupsPath } = containerCgroup(driver, sandbox.cgroup.parent, id);
+        gone?.watch(dirname(scopeOf(cgroupsPath)));
+        return cgroupsPath;
+      },
       wasOomKilled(cgroupsPath) {
-        const kills = readOomKills(host, scopeOf(cgroupsPath));
-        return kills === undefined ? undefined : kills > 0;
+        const scope = scopeOf(cgroupsPath);
+        const kills = readOomKills(host, scope);
+        if (kills === undefined) return gone?.takeNew(dirname(scope)) === true ? true : undefined;
+        gone?.explain(dirname(scope), kills);
+        return kills > 0;
       },
       destroy: async (cgroupsPath) => await destroy(scopeOf(cgroupsPath)),
     },
