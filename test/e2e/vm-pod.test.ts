@@ -72,6 +72,9 @@ describe('a pod on cgroup v2', { skip }, () => {
   };
 
   before(async () => {
+    // As the kernel hands it over: no controller is passed down from the root.
+    const passedDown = read(cgroupRoot, 'cgroup.subtree_control').split(' ');
+    writeFileSync(join(cgroupRoot, 'cgroup.subtree_control'), passedDown.map((name) => `-${name}`).join(' '));
     node = await startTestNode();
     cri = new CriClient();
     await pull(cri, node.images.busybox);
