@@ -22,8 +22,9 @@ import { HeaderDecoder, HeaderEncoder, type Headers } from './header-block.ts';
 /** A frame's length field allows 16 MiB; the clients send 32 KiB at a time. */
 const maxPayloadBytes = 1024 * 1024;
 /** How much one stream may hold before the whole connection waits for its reader. */
-const streamBufferBytes = 1024 * 1024;
-const maxStreams = 2048;
+const streamBufferBytes = 256 * 1024;
+/** With the buffers above, what one holder of a token can make the daemon keep: 128 MiB. */
+const maxStreams = 512;
 const rstCancel = 5;
 const rstRefusedStream = 3;
 /** Answers that the client has not read: beyond it no more of its frames are, until it has. */
