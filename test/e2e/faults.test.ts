@@ -1,7 +1,7 @@
 // test-minutes: 10
 /** What is missing, hangs or will not end: an error that names it, nothing left behind, and everything else goes on. */
 import assert from 'node:assert/strict';
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { mount, unmount } from '../../src/linux/mount.ts';
@@ -167,6 +167,7 @@ describe('faults', { skip }, () => {
         `#!/bin/sh
 if [ "$CNI_COMMAND" = VERSION ]; then echo '{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}'; exit 0; fi
 if [ "$CNI_COMMAND" = ADD ]; then exec sleep 4714; fi
+if [ "$CNI_COMMAND" = DEL ]; then touch "$0.undone"; fi
 exit 0
 `,
         { mode: 0o755 },
@@ -183,8 +184,11 @@ exit 0
         return outcome instanceof Error ? outcome : undefined;
       }).then((error) => assert.match(error.message, /DEADLINE_EXCEEDED/));
       await eventually('its end', () => findProcesses(/^sleep 4714/).length === 0 || undefined);
-      await eventually('the undoing', async () => (await listPods(cri)).length === 0 || undefined);
+      // A pod that is being undone is not listed: the plugin tells when it was called for that.
+      await eventually('the undoing', () => existsSync(`${plugin}.undone`) || undefined);
+      assert.deepEqual(await listPods(cri), []);
       rmSync(plugin);
+      rmSync(`${plugin}.undone`);
     });
   });
 
