@@ -2,7 +2,8 @@
 # shellcheck shell=dash
 # First process of the initramfs of hack/vm: mounts the host's root (9p, read-only) below a tmpfs, the data disk, and
 # what both ways of booting need, then becomes the command's init or systemd. What it is told stands on the kernel's
-# command line: gantry.job (a folder of the host), gantry.init (the next init), gantry.probe (only say that it boots).
+# command line: gantry.job (a folder of the host), gantry.repository, gantry.init (the next init), gantry.probe (only say
+# that it boots).
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
@@ -48,6 +49,13 @@ cp -r "/lower$job/." /root/run/gantry-vm
 mkdir -p /root/run/systemd
 [ ! -d /root/run/gantry-vm/units ] || cp -r /root/run/gantry-vm/units /root/run/systemd/system
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /root/tmp
+# A repository below one of the folders that are hidden so is shown again.
+repository=$(argument repository)
+if [ ! -e "/root$repository/hack/vm" ]; then
+  mkdir -p "/root$repository" /writable/repository.upper /writable/repository.work
+  mount -t overlay -o "lowerdir=/lower$repository,upperdir=/writable/repository.upper,workdir=/writable/repository.work" \
+    overlay "/root$repository" || give_up "cannot show $repository"
+fi
 mkdir /disk
 mount -t ext4 -o relatime /dev/vda /disk || give_up "cannot mount the data disk"
 for path in /var/lib/gantry /var/lib/cni /var/lib/kubelet /var/log /var/tmp; do

@@ -146,6 +146,7 @@ async function run(kernel: string, work: string): Promise<number> {
     accelerator: 'tcg',
     arguments: [
       `gantry.job=${job}`,
+      `gantry.repository=${join(import.meta.dirname, '../..')}`,
       `gantry.kernel=${kernel}`,
       ...(options.systemd
         ? [
