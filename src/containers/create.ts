@@ -1,9 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { unixNowNs } from '../lib/clock.ts';
-import { EngineError, messageOf } from '../lib/errors.ts';
+import { EngineError } from '../lib/errors.ts';
 import { newContainerId, quote, type SandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
+import { undoFailed } from '../lib/undo.ts';
 import { processStartTicks } from '../linux/pidfd.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { ContainerConfig } from './container-config.ts';
@@ -168,14 +169,16 @@ async function build(
   return created;
 }
 
-/** Runs without the request's signal: what was acquired is given back also when the client has gone. */
 async function undo(deps: ContainerDeps, draft: Container, reason: unknown): Promise<void> {
-  try {
-    await releaseContainer(deps, draft);
-    deps.store.delete(draft.id);
-  } catch (undoError) {
-    const text = `creating it failed (${messageOf(reason)}) and undoing that failed: ${messageOf(undoError)}`;
-    deps.store.update(draft.id, (old) => ({ ...old, state: { name: 'unknown', reason: text } }));
-    throw new SuppressedError(undoError, reason, text);
-  }
+  const { id } = draft;
+  await undoFailed({
+    what: 'creating it',
+    reason,
+    undo: async () => {
+      await releaseContainer(deps, draft);
+      deps.store.delete(id);
+    },
+    keepAsUnknown: (text) =>
+      deps.store.update(id, (old) => ({ ...old, state: { name: 'unknown', reason: text } })),
+  });
 }

@@ -1,7 +1,8 @@
 import { unixNowNs } from '../lib/clock.ts';
-import { EngineError, messageOf } from '../lib/errors.ts';
+import { EngineError } from '../lib/errors.ts';
 import { newSandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
+import { undoFailed } from '../lib/undo.ts';
 import type { PinnedKind, SandboxDeps } from './deps.ts';
 import { makeSandboxFiles } from './files.ts';
 import type { PodConfig } from './pod-config.ts';
@@ -146,14 +147,16 @@ async function holdPidNamespace(
   return { namespaces: { ...namespaces, pid: `/proc/${holder.pid}/ns/pid` }, holder, holderMonitor };
 }
 
-/** Runs without the request's signal: what was acquired is given back also when the client has gone. */
 async function undo(deps: SandboxDeps, sandbox: Sandbox, reason: unknown): Promise<void> {
-  try {
-    await teardownSandbox(deps, sandbox);
-    deps.store.delete(sandbox.id);
-  } catch (undoError) {
-    const text = `starting it failed (${messageOf(reason)}) and undoing that failed: ${messageOf(undoError)}`;
-    deps.store.update(sandbox.id, (old) => ({ ...old, state: { name: 'unknown', reason: text } }));
-    throw new SuppressedError(undoError, reason, text);
-  }
+  const { id } = sandbox;
+  await undoFailed({
+    what: 'starting it',
+    reason,
+    undo: async () => {
+      await teardownSandbox(deps, sandbox);
+      deps.store.delete(id);
+    },
+    keepAsUnknown: (text) =>
+      deps.store.update(id, (old) => ({ ...old, state: { name: 'unknown', reason: text } })),
+  });
 }
