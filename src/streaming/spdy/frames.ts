@@ -11,13 +11,7 @@ export type Frame =
       readonly headerBlock: Buffer;
     }
   | {
-      readonly type: 'syn-reply';
-      readonly streamId: number;
-      readonly isLast: boolean;
-      readonly headerBlock: Buffer;
-    }
-  | {
-      readonly type: 'headers';
+      readonly type: 'syn-reply' | 'headers';
       readonly streamId: number;
       readonly isLast: boolean;
       readonly headerBlock: Buffer;
@@ -65,17 +59,10 @@ function decodeControl(controlType: number, payload: Buffer, isLast: boolean): F
         headerBlock: payload.subarray(10),
       };
     case controlTypes.synReply:
-      need(4);
-      return {
-        type: 'syn-reply',
-        streamId: payload.readUInt32BE(0) & streamIdMask,
-        isLast,
-        headerBlock: payload.subarray(4),
-      };
     case controlTypes.headers:
       need(4);
       return {
-        type: 'headers',
+        type: controlType === controlTypes.headers ? 'headers' : 'syn-reply',
         streamId: payload.readUInt32BE(0) & streamIdMask,
         isLast,
         headerBlock: payload.subarray(4),
