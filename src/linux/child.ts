@@ -28,10 +28,8 @@ export interface ChildProcessHandle {
 
 /** Takes over a child just made by posix_spawn: from here on it is watched, and collected when it ends. */
 export function adoptChild(pid: number, poller: Poller): ChildProcessHandle {
-  const pidfd = openChild(pid);
+  const { pidfd, startTicks } = openChild(pid);
   let open = true;
-  // Not yet collected, so it is there even if it has ended.
-  const startTicks = processStartTicks(pid) ?? 0n;
   const exited = collectExit(pid, pidfd, poller).finally(() => {
     open = false;
     close(pidfd);
@@ -41,13 +39,17 @@ export function adoptChild(pid: number, poller: Poller): ChildProcessHandle {
   return { pid, startTicks, exited, kill: (signal) => open && sendSignal(pidfd, signal) };
 }
 
-function openChild(pid: number): number {
+function openChild(pid: number): { readonly pidfd: number; readonly startTicks: bigint } {
+  let pidfd: number | undefined;
   try {
-    return openPidfd(pid);
+    pidfd = openPidfd(pid);
+    // Not yet collected, so it is there even if it has ended.
+    return { pidfd, startTicks: processStartTicks(pid) ?? 0n };
   } catch (error) {
     // Out of descriptors, most likely. Not yet collected, so the pid is still the child's.
     process.kill(pid, 'SIGKILL');
     waitpid(pid, Buffer.alloc(4), 0);
+    if (pidfd !== undefined) close(pidfd);
     throw error;
   }
 }

@@ -39,10 +39,14 @@ export function openProcess(process: ProcessIdentity): number | undefined {
     if (['ESRCH', 'EINVAL', 'ENOENT'].includes(errnoOf(error) ?? '')) return undefined;
     throw error;
   }
-  // Read after the descriptor was opened: from here on the pid cannot pass to another process unnoticed.
-  if (processStartTicks(process.pid) === process.startTicks) return pidfd;
-  close(pidfd);
-  return undefined;
+  let isSame = false;
+  try {
+    // Read after the descriptor was opened: from here on the pid cannot pass to another process unnoticed.
+    isSame = processStartTicks(process.pid) === process.startTicks;
+    return isSame ? pidfd : undefined;
+  } finally {
+    if (!isSame) close(pidfd);
+  }
 }
 
 /** False when the process has ended. Signal 0 only asks; a process that has ended but is not yet collected still counts as there. */

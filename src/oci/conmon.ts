@@ -6,7 +6,7 @@
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import { untilAborted } from '../lib/keyed-lock.ts';
-import { createPipe } from '../linux/pipe.ts';
+import { ChildPipes } from '../linux/child-pipes.ts';
 import { spawnProcess } from '../linux/command.ts';
 import type { Poller } from '../linux/poll.ts';
 import { LinePipe } from './line-pipe.ts';
@@ -72,16 +72,11 @@ export class ConmonProcess implements Disposable {
   ): ConmonProcess {
     const { conmon: setup, poller } = deps;
     const logFile = `${launch.directory}/conmon.log`;
-    const log = openSync(logFile, 'w', 0o600);
-    const sync = createPipe();
-    const start = createPipe();
-    const attach = launch.withAttachPipe === true ? createPipe() : undefined;
-    const fds = new Map([
-      [2, log],
-      [3, sync.write],
-      [4, start.read],
-    ]);
-    if (attach !== undefined) fds.set(5, attach.write);
+    using pipes = new ChildPipes();
+    pipes.give(2, openSync(logFile, 'w', 0o600));
+    const sync = pipes.output(3);
+    const start = pipes.input(4);
+    const attach = launch.withAttachPipe === true ? pipes.output(5) : undefined;
     const env = {
       ...runtimeEnvironment,
       TMPDIR: setup.socketDirectory,
@@ -89,26 +84,20 @@ export class ConmonProcess implements Disposable {
       _OCI_STARTPIPE: '4',
       ...(attach === undefined ? {} : { _OCI_ATTACHPIPE: '5' }),
     };
-    try {
-      const child = spawnProcess([setup.path, ...launch.args], {
-        fds,
-        env,
-        cwd: launch.directory,
-        newSession: true,
-        poller,
-      });
-      const pipes = {
-        start: start.write,
-        sync: new LinePipe(sync.read),
-        attach: attach === undefined ? undefined : new LinePipe(attach.read),
-      };
-      return new ConmonProcess(child, pipes, logFile);
-    } catch (error) {
-      for (const fd of [sync.read, start.write, attach?.read]) if (fd !== undefined) closeSync(fd);
-      throw error;
-    } finally {
-      for (const fd of fds.values()) closeSync(fd);
-    }
+    const child = spawnProcess([setup.path, ...launch.args], {
+      fds: pipes.fds,
+      env,
+      cwd: launch.directory,
+      newSession: true,
+      poller,
+    });
+    pipes.handOver();
+    const ends = {
+      start,
+      sync: new LinePipe(sync),
+      attach: attach === undefined ? undefined : new LinePipe(attach),
+    };
+    return new ConmonProcess(child, ends, logFile);
   }
 
   get pid(): number {

@@ -1,8 +1,8 @@
 /** An exec under the runtime itself, which hands our pipes on to the process: the cheapest way, without a monitor. */
-import { closeSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { ChildPipes } from '../linux/child-pipes.ts';
 import { spawnProcess } from '../linux/command.ts';
-import { createPipe } from '../linux/pipe.ts';
 import { OutputPipe } from './exec-output.ts';
 import type { ExecArgs, ExecSession } from './exec-session.ts';
 import { setOomScore } from './oom-score.ts';
@@ -14,7 +14,7 @@ import { loggedError, runtimeError } from './runtime-error.ts';
 export function startDirectExec(deps: RuntimeDeps, args: ExecArgs): ExecSession {
   const directory = mkdtempSync(`${args.directory}/exec-`);
   using cleanup = new DisposableStack();
-  cleanup.defer(() => rmSync(directory, { recursive: true, force: true }));
+  cleanup.defer(() => remove(directory));
   writeFileSync(`${directory}/process.json`, JSON.stringify(args.process), { mode: 0o600 });
   const logFile = `${directory}/log`;
   const { runtime, poller } = deps;
@@ -28,33 +28,22 @@ export function startDirectExec(deps: RuntimeDeps, args: ExecArgs): ExecSession 
     `${directory}/process.json`,
     args.containerId,
   ];
-  const stdout = createPipe();
-  const stderr = createPipe();
-  const stdin = args.stdin ? createPipe() : undefined;
-  const fds = new Map([
-    [1, stdout.write],
-    [2, stderr.write],
-  ]);
-  if (stdin !== undefined) fds.set(0, stdin.read);
-  let child: ReturnType<typeof spawnProcess>;
-  try {
-    child = spawnProcess(argv, { fds, env: runtimeEnvironment, newSession: true, poller });
-    // Inherited from the runtime, which has only just begun: it forks some milliseconds from now.
-    setOomScore(child.pid, args.process.oomScoreAdj);
-  } catch (error) {
-    for (const fd of [stdout.read, stderr.read, stdin?.write]) if (fd !== undefined) closeSync(fd);
-    throw error;
-  } finally {
-    for (const fd of fds.values()) closeSync(fd);
-  }
+  using pipes = new ChildPipes();
+  const stdout = pipes.output(1);
+  const stderr = pipes.output(2);
+  const stdin = args.stdin ? pipes.input(0) : undefined;
+  const child = spawnProcess(argv, { fds: pipes.fds, env: runtimeEnvironment, newSession: true, poller });
+  pipes.handOver();
+  // Inherited from the runtime, which has only just begun: it forks some milliseconds from now.
+  setOomScore(child.pid, args.process.oomScoreAdj);
   cleanup.move();
-  const input = stdin === undefined ? undefined : openInput(stdin.write);
-  const outputs = [new OutputPipe(stdout.read), new OutputPipe(stderr.read)] as const;
+  const input = stdin === undefined ? undefined : openInput(stdin);
+  const outputs = [new OutputPipe(stdout), new OutputPipe(stderr)] as const;
   const finish = (): string => {
     input?.destroy();
     for (const output of outputs) void output.finish();
     const log = readLog(logFile);
-    rmSync(directory, { recursive: true, force: true });
+    remove(directory);
     return log;
   };
   return {
@@ -79,6 +68,15 @@ async function exitOf(
     throw runtimeError(`exec in container ${containerId}`, log, `exit code ${exitCode}`);
   }
   return { exitCode: exitCode ?? 128 + (signal ?? 0) };
+}
+
+/** What cannot be removed, for want of descriptors, goes with the container's own directory. */
+function remove(directory: string): void {
+  try {
+    rmSync(directory, { recursive: true, force: true });
+  } catch {
+    // The exec's own end is what its caller has to hear of.
+  }
 }
 
 function openInput(fd: number): Socket {

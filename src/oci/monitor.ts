@@ -63,9 +63,10 @@ export async function createContainer(
   const { data: pid, message } = await conmon.answer(wait);
   if (pid <= 0) throw runtimeError(what, message ?? '', 'the runtime failed without a message');
   conmon.takeOomScoreOfDaemon();
+  const startTicks = String(processStartTicks(pid) ?? 0n);
   undo.move();
   return {
-    process: { pid, startTicks: String(processStartTicks(pid) ?? 0n) },
+    process: { pid, startTicks },
     monitor: { pid: conmon.pid, startTicks: String(conmon.startTicks) },
   };
 }

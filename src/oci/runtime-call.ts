@@ -1,9 +1,8 @@
 /** One call of the runtime's command line: short-lived, its output small, its end awaited. */
-import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { EngineError } from '../lib/errors.ts';
-import { createPipe } from '../linux/pipe.ts';
 import { programPath } from '../linux/program.ts';
+import { ChildPipes } from '../linux/child-pipes.ts';
 import { spawnProcess } from '../linux/command.ts';
 import type { Poller } from '../linux/poll.ts';
 import type { OciRuntime } from './oci-runtime.ts';
@@ -53,26 +52,18 @@ export async function callRuntime(
   call: RuntimeCall,
 ): Promise<RuntimeResult> {
   call.signal?.throwIfAborted();
-  const stderr = createPipe();
-  const stdout = call.wantsOutput === true ? createPipe() : undefined;
-  const stdin = call.input === undefined ? undefined : createPipe();
-  const fds = new Map([[2, stderr.write]]);
-  if (stdout !== undefined) fds.set(1, stdout.write);
-  if (stdin !== undefined) fds.set(0, stdin.read);
-  using errors = new CollectedPipe(stderr.read);
-  using output = stdout === undefined ? undefined : new CollectedPipe(stdout.read);
-  const child = (() => {
-    try {
-      const argv = [runtime.path, ...globalArguments(runtime), ...call.args];
-      return spawnProcess(argv, { fds, env: runtimeEnvironment, newSession: true, poller });
-    } catch (error) {
-      if (stdin !== undefined) closeSync(stdin.write);
-      throw error;
-    } finally {
-      for (const fd of fds.values()) closeSync(fd);
-    }
-  })();
-  if (stdin !== undefined) writeInput(stdin.write, call.input ?? '');
+  using pipes = new ChildPipes();
+  const stderr = pipes.output(2);
+  const stdout = call.wantsOutput === true ? pipes.output(1) : undefined;
+  const stdin = call.input === undefined ? undefined : pipes.input(0);
+  const argv = [runtime.path, ...globalArguments(runtime), ...call.args];
+  const child = spawnProcess(argv, { fds: pipes.fds, env: runtimeEnvironment, newSession: true, poller });
+  pipes.handOver();
+  // Now, not at the end: a pipe whose writing end we hold would never be seen to end.
+  pipes[Symbol.dispose]();
+  using errors = new CollectedPipe(stderr);
+  using output = stdout === undefined ? undefined : new CollectedPipe(stdout);
+  if (stdin !== undefined) writeInput(stdin, call.input ?? '');
   const exitCode = await endOf(child, call);
   await Promise.all([errors.drained(), output?.drained()]);
   return { exitCode, stdout: output?.text() ?? '', stderr: errors.text() };
