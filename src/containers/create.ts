@@ -5,7 +5,7 @@ import { EngineError } from '../lib/errors.ts';
 import { newContainerId, quote, type SandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
 import { undoFailed } from '../lib/undo.ts';
-import { processStartTicks } from '../linux/pidfd.ts';
+import { isHolderGone } from '../sandbox/holder-ended.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { ContainerConfig } from './container-config.ts';
 import { containerName, containerPaths, type Container } from './container.ts';
@@ -65,24 +65,17 @@ function isRetryOf({ state, config }: Container, requested: ContainerConfig): bo
 function readySandbox(deps: ContainerDeps, id: SandboxId): Sandbox {
   const sandbox = deps.sandboxes.get(id);
   if (sandbox?.state.name === 'ready') {
-    if (isHolderGone(sandbox.state)) endWithHolder(deps, id);
-    return sandbox;
+    if (!isHolderGone(sandbox.state)) return sandbox;
+    // Another process may have its pid by now, whose namespace (the node's!) the container would join.
+    throw new EngineError(
+      'failed-precondition',
+      `pod sandbox ${id}: the process that kept the PID namespace of the pod has ended: it has to be made again`,
+    );
   }
   throw new EngineError(
     'failed-precondition',
     `pod sandbox ${id} is not ready: containers are made in a running pod only`,
   );
-}
-
-function isHolderGone({ holder }: Extract<Sandbox['state'], { readonly name: 'ready' }>): boolean {
-  return holder !== undefined && processStartTicks(holder.pid) !== BigInt(holder.startTicks);
-}
-
-/** Its pid may be another process's by now, whose namespace (the node's!) the container would join. The pod is over. */
-function endWithHolder(deps: ContainerDeps, id: SandboxId): never {
-  const reason = 'the process that kept the PID namespace of the pod has ended';
-  deps.sandboxes.update(id, (old) => ({ ...old, state: { name: 'unknown', reason } }));
-  throw new EngineError('failed-precondition', `pod sandbox ${id}: ${reason}: it has to be made again`);
 }
 
 function resolveImage(deps: ContainerDeps, { image }: ContainerConfig): ContainerImageFacts {

@@ -185,6 +185,7 @@ function sandboxDeps(
       monitorDeps: exec.monitorDeps,
       cgroupsPathFor: (sandbox) =>
         cgroups.forContainers.pathFor(sandbox, sandbox.id as string as Container['id']),
+      watchExit: (id, processes) => exits.track(id, processes),
       forgetExit: (id) => exits.forget(id),
     }),
     runtimes: { handlerFor: (requested) => handlerFor(runtimes, requested) },

@@ -45,8 +45,10 @@ export interface SandboxDeps {
     removeOwn(parent: string): Promise<void>;
   };
   readonly holder: {
-    /** Starts the process that keeps a shared PID namespace; it is in the pod's cgroup and namespaces. */
+    /** Starts the process that keeps a shared PID namespace, and watches it; it is in the pod's cgroup and namespaces. */
     start(sandbox: Sandbox, namespaces: SandboxNamespaces, signal: AbortSignal): Promise<MonitoredContainer>;
+    /** Watches that of a ready pod again, after a restart: its end is heard of even if its monitor has died. */
+    watch(sandbox: Sandbox): void;
     /** Ends it and all that it left. Idempotent, also when it never started. */
     stop(sandbox: Sandbox): Promise<void>;
   };

@@ -1,8 +1,15 @@
 import { messageOf } from '../lib/errors.ts';
 import type { SandboxId } from '../lib/ids.ts';
+import { processStartTicks } from '../linux/pidfd.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { SandboxDeps } from './deps.ts';
+import type { Sandbox } from './sandbox.ts';
 import { stopSandbox } from './stop.ts';
+
+/** Of a ready pod, whether the process that holds its PID namespace has ended: its pid may be another process's by now. */
+export function isHolderGone({ holder }: Extract<Sandbox['state'], { readonly name: 'ready' }>): boolean {
+  return holder !== undefined && processStartTicks(holder.pid) !== BigInt(holder.startTicks);
+}
 
 /**
  * To be told of every end that a monitor reports: where it is that of the process that holds a pod's PID namespace, the

@@ -32,6 +32,7 @@ test('a runtime killed while it deletes: a second stop deletes what the first on
       conmon: { path: '', exitDirectory: directory, socketDirectory: directory, place: () => undefined },
     }),
     cgroupsPathFor: () => '/',
+    watchExit: () => undefined,
     forgetExit: (sandbox) => void forgotten.push(sandbox),
   });
   const sandbox = { id, runtimeHandler: 'fake', state: { name: 'creating' } } as Sandbox;

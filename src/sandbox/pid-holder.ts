@@ -25,6 +25,8 @@ export interface HolderOptions {
   readonly program: () => string;
   readonly monitorDeps: (handler: string) => MonitorDeps;
   readonly cgroupsPathFor: (sandbox: Sandbox) => string;
+  /** Begins to watch for its end, also where its monitor dies first. */
+  readonly watchExit: (id: SandboxId, processes: MonitoredContainer) => void;
   /** Removes what its monitor told of its end, and all memory of it. Idempotent. */
   readonly forgetExit: (id: SandboxId) => void;
 }
@@ -37,14 +39,20 @@ export function createPidHolder(options: HolderOptions): SandboxDeps['holder'] {
   return {
     async start(sandbox, namespaces, signal) {
       const created = await createHolder(options, { sandbox, namespaces }, signal);
-      monitors.set(sandbox.id, created.monitor);
       const { id } = sandbox;
+      monitors.set(id, created.monitor);
+      options.watchExit(id, created);
       await startCreated(options.monitorDeps(sandbox.runtimeHandler), {
         id,
         process: created.process,
         signal,
       });
       return created;
+    },
+    watch({ id, state }) {
+      if (state.name !== 'ready' || state.holder === undefined) return;
+      const { holder: process, holderMonitor: monitor = process } = state;
+      options.watchExit(id, { process, monitor });
     },
     async stop(sandbox) {
       const recorded = sandbox.state.name === 'ready' ? sandbox.state.holderMonitor : undefined;

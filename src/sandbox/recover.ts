@@ -1,8 +1,8 @@
 import { statfsSync } from 'node:fs';
 import { messageOf } from '../lib/errors.ts';
-import { processStartTicks } from '../linux/pidfd.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { SandboxDeps } from './deps.ts';
+import { isHolderGone } from './holder-ended.ts';
 import type { Sandbox } from './sandbox.ts';
 import { stopLocked } from './stop.ts';
 import { teardownSandbox } from './teardown.ts';
@@ -31,8 +31,9 @@ async function recoverSandbox(deps: SandboxDeps, sandbox: Sandbox): Promise<void
   if (sandbox.state.name === 'creating') {
     await teardownSandbox(deps, sandbox);
     deps.store.delete(sandbox.id);
-  } else if (sandbox.state.name === 'ready' && !isWhole(deps, sandbox)) {
-    await stopLocked(deps, sandbox);
+  } else if (sandbox.state.name === 'ready') {
+    if (isWhole(deps, sandbox)) deps.holder.watch(sandbox);
+    else await stopLocked(deps, sandbox);
   }
 }
 
@@ -41,10 +42,7 @@ function isWhole(deps: SandboxDeps, { bootId, state }: Sandbox): boolean {
   const { net, ipc, uts } = state.namespaces;
   const pins = [net, ipc, uts].filter((path) => path !== undefined);
   // A pin is a bind mount of nsfs: once unmounted (or after a reboot) the path is an empty regular file or gone.
-  if (!pins.every(isNamespaceFile)) return false;
-  return (
-    state.holder === undefined || processStartTicks(state.holder.pid) === BigInt(state.holder.startTicks)
-  );
+  return pins.every(isNamespaceFile) && !isHolderGone(state);
 }
 
 const nsfsMagic = 0x6e736673;

@@ -1,10 +1,11 @@
 import { unixNowNs } from '../lib/clock.ts';
 import { EngineError } from '../lib/errors.ts';
-import { newSandboxId } from '../lib/ids.ts';
+import { newSandboxId, type SandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
 import { undoFailed } from '../lib/undo.ts';
 import type { PinnedKind, SandboxDeps } from './deps.ts';
 import { makeSandboxFiles } from './files.ts';
+import { isHolderGone } from './holder-ended.ts';
 import type { PodConfig } from './pod-config.ts';
 import { sandboxName, sandboxPaths, type Sandbox, type SandboxNamespaces } from './sandbox.ts';
 import { checkSysctls } from './sysctls.ts';
@@ -91,7 +92,10 @@ async function build(deps: SandboxDeps, sandbox: Sandbox, signal: AbortSignal): 
   if (sandbox.cgroup.isOwn) deps.cgroups.makeOwn(sandbox.cgroup.parent);
   const held = await holdPidNamespace(deps, sandbox, namespaces, signal);
   signal.throwIfAborted();
-  const ready = deps.store.update(id, (old) => ({ ...old, state: { name: 'ready', ips, ...held } }));
+  const state = { name: 'ready', ips, ...held } as const;
+  // Its end was told while no record named it; from the record on the end stops the pod.
+  if (isHolderGone(state)) throw holderGone(id);
+  const ready = deps.store.update(id, (old) => ({ ...old, state }));
   deps.store.events.emit({ kind: 'created', sandbox: ready });
   deps.store.events.emit({ kind: 'started', sandbox: ready });
   return ready;
@@ -134,6 +138,13 @@ async function attach(
     signal,
   );
   return ips;
+}
+
+function holderGone(id: SandboxId): EngineError {
+  return new EngineError(
+    'failed-precondition',
+    `pod sandbox ${id}: the process that keeps the PID namespace of the pod has ended`,
+  );
 }
 
 async function holdPidNamespace(

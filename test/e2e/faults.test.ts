@@ -1,7 +1,7 @@
 // test-minutes: 10
 /** What is missing, hangs or will not end: an error that names it, nothing left behind, and everything else goes on. */
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { mount, unmount } from '../../src/linux/mount.ts';
@@ -260,23 +260,35 @@ exit 0
       await eventually('its end', () => findProcesses(/^sleep 4716/).length === 0 || undefined);
     });
 
-    test('a pod whose PID namespace has lost its holder is stopped at once', async () => {
-      const more = { linux: { securityContext: { namespaceOptions: { pid: 'POD' } } } };
-      const { id: podSandboxId, ...pod } = await runPod(cri, 'p', more);
-      const idle = idleSpec('idle', node.images.busybox, more);
-      const id = await startIn(cri, { id: podSandboxId, ...pod }, idle);
-      const { info } = await cri.call<{ info: { info: string } }>('PodSandboxStatus', {
-        podSandboxId,
-        verbose: true,
+    for (const [what, kill] of [
+      ['its holder', (holder: number) => process.kill(holder, 'SIGKILL')],
+      [
+        'its holder and its holder’s monitor',
+        (holder: number) => [parentOf(holder), holder].forEach((pid) => process.kill(pid, 'SIGKILL')),
+      ],
+    ] as const) {
+      test(`a pod whose PID namespace has lost ${what} is stopped at once`, async () => {
+        const more = { linux: { securityContext: { namespaceOptions: { pid: 'POD' } } } };
+        const { id: podSandboxId, ...pod } = await runPod(cri, 'p', more);
+        const idle = idleSpec('idle', node.images.busybox, more);
+        const id = await startIn(cri, { id: podSandboxId, ...pod }, idle);
+        const { info } = await cri.call<{ info: { info: string } }>('PodSandboxStatus', {
+          podSandboxId,
+          verbose: true,
+        });
+        kill((JSON.parse(info.info) as { pid: number }).pid);
+        await eventually('its end', async () =>
+          (await listPods(cri)).find(({ state }) => state === 'SANDBOX_NOTREADY'),
+        );
+        assert.equal((await untilState(cri, id, 'CONTAINER_EXITED')).exitCode, 137);
       });
-      process.kill((JSON.parse(info.info) as { pid: number }).pid, 'SIGKILL');
-      await eventually('its end', async () =>
-        (await listPods(cri)).find(({ state }) => state === 'SANDBOX_NOTREADY'),
-      );
-      assert.equal((await untilState(cri, id, 'CONTAINER_EXITED')).exitCode, 137);
-    });
+    }
   });
 });
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
 
 /** A FUSE file system whose server never reads a request. */
 function mountHung(path: string): Disposable & { readonly path: string } {
