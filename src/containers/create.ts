@@ -5,10 +5,11 @@ import { EngineError } from '../lib/errors.ts';
 import { newContainerId, quote, type SandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
 import { undoFailed } from '../lib/undo.ts';
+import type { MonitoredContainer } from '../oci/monitor.ts';
 import { isHolderGone } from '../sandbox/holder-ended.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { ContainerConfig } from './container-config.ts';
-import { containerName, containerPaths, type Container } from './container.ts';
+import { containerName, containerPaths, type Container, type ContainerUser } from './container.ts';
 import type { ContainerDeps, ContainerImageFacts } from './deps.ts';
 import { joinLogPath, makeLogPlace, type LogPlace } from './log-path.ts';
 import { releaseContainer } from './release.ts';
@@ -48,13 +49,7 @@ export async function createContainer(
     );
   }
   const image = resolveImage(deps, request.config);
-  const draft = reserve(deps, sandbox, request.config, image);
-  try {
-    return await build(deps, { draft, sandbox, image }, signal);
-  } catch (error) {
-    await undo(deps, draft, error);
-    throw error;
-  }
+  return await make(deps, { draft: reserve(deps, sandbox, request.config, image), sandbox, image }, signal);
 }
 
 /** No reply proves that it was received: the same request again is given the container that nobody has touched since. */
@@ -125,11 +120,32 @@ interface Parts {
   readonly image: ContainerImageFacts;
 }
 
-async function build(
+async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Promise<Container> {
+  const { draft } = parts;
+  // Once there are processes, undoing has to wait for their monitor: it writes an exit file as its last act.
+  let toUndo = draft;
+  try {
+    const user = await prepare(deps, parts, signal);
+    signal.throwIfAborted();
+    const processes = await createProcesses(deps, draft, signal);
+    const created: Container = { ...draft, user, state: { name: 'created', processes } };
+    toUndo = created;
+    deps.store.update(draft.id, () => created);
+    deps.exits.watch(draft.id, processes);
+    deps.store.events.emit({ kind: 'created', container: created });
+    return created;
+  } catch (error) {
+    await undo(deps, toUndo, error);
+    throw error;
+  }
+}
+
+/** Makes all that the runtime needs to create the processes; gives the user that they will run as. */
+async function prepare(
   deps: ContainerDeps,
   { draft, sandbox, image }: Parts,
   signal: AbortSignal,
-): Promise<Container> {
+): Promise<ContainerUser> {
   const { id, config } = draft;
   const paths = containerPaths(deps.stateDirectory, id);
   mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
@@ -142,33 +158,36 @@ async function build(
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   const place = logPlaceOf(sandbox, config);
   if (place !== undefined) makeLogPlace(place);
-  signal.throwIfAborted();
-  const processes = await deps.runtime.create(
+  return user;
+}
+
+async function createProcesses(
+  deps: ContainerDeps,
+  { id, config, runtimeHandler, logPath }: Container,
+  signal: AbortSignal,
+): Promise<MonitoredContainer> {
+  return await deps.runtime.create(
     {
       id,
-      handler: draft.runtimeHandler,
-      bundle: paths.bundle,
+      handler: runtimeHandler,
+      bundle: containerPaths(deps.stateDirectory, id).bundle,
       name: config.metadata.name,
-      ...(draft.logPath === undefined ? {} : { logPath: draft.logPath }),
+      ...(logPath === undefined ? {} : { logPath }),
       terminal: config.tty,
       stdin: config.stdin,
       stdinOnce: config.stdinOnce,
     },
     signal,
   );
-  const created = deps.store.update(id, (old) => ({ ...old, user, state: { name: 'created', processes } }));
-  deps.exits.watch(id, processes);
-  deps.store.events.emit({ kind: 'created', container: created });
-  return created;
 }
 
-async function undo(deps: ContainerDeps, draft: Container, reason: unknown): Promise<void> {
-  const { id } = draft;
+async function undo(deps: ContainerDeps, container: Container, reason: unknown): Promise<void> {
+  const { id } = container;
   await undoFailed({
     what: 'creating it',
     reason,
     undo: async () => {
-      await releaseContainer(deps, draft);
+      await releaseContainer(deps, container);
       deps.store.delete(id);
     },
     keepAsUnknown: (text) =>

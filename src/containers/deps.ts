@@ -92,7 +92,7 @@ export interface ContainerDeps {
     isStarted(container: Container): Promise<boolean>;
     /** Signals the first process, only if it is still the one that the record names. No error if it is gone. */
     kill(container: Container, signal: string): Promise<void>;
-    /** Deletes what the runtime and the monitor keep. Idempotent. */
+    /** Deletes what the runtime and the monitor keep, and waits for the monitor that the record names. Idempotent. */
     delete(container: Container): Promise<void>;
     update(container: Container, resources: LinuxResources): Promise<void>;
     reopenLog(container: Container): Promise<void>;

@@ -34,7 +34,7 @@ async function recoverContainer(deps: ContainerDeps, container: Container): Prom
   } else if (isAlive(container) && container.bootId !== deps.bootId) {
     const finishedAtNs = String(unixNowNs());
     const message = 'the node was restarted while the container ran';
-    deps.store.update(id, (old) => ({
+    const exited = deps.store.update(id, (old) => ({
       ...old,
       state: {
         name: 'exited',
@@ -44,7 +44,7 @@ async function recoverContainer(deps: ContainerDeps, container: Container): Prom
         message,
       },
     }));
-    await releaseProcesses(deps, container);
+    await releaseProcesses(deps, exited);
   } else if (state.name === 'created' || state.name === 'running') {
     try {
       if (state.name === 'created') await recordStart(deps, container, state.processes);

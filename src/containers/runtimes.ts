@@ -6,7 +6,7 @@ import { signalProcess } from '../linux/pidfd.ts';
 import type { Poller } from '../linux/poll.ts';
 import type { ConmonSetup } from '../oci/conmon.ts';
 import { reopenLog } from '../oci/monitor-control.ts';
-import { createContainer, type ContainerStdin, type MonitorDeps } from '../oci/monitor.ts';
+import { awaitMonitor, createContainer, type ContainerStdin, type MonitorDeps } from '../oci/monitor.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
 import { containerState, deleteContainer, updateContainer } from '../oci/runtime.ts';
 import { hasLinearCpuWeight } from '../oci/runtime-version.ts';
@@ -97,10 +97,16 @@ export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime
 }
 
 /** A container that the runtime does not know costs no process: recovery asks this of every exited one. */
-async function deleteFromRuntime(options: RuntimesOptions, { id, runtimeHandler }: Container): Promise<void> {
+async function deleteFromRuntime(options: RuntimesOptions, container: Container): Promise<void> {
+  const { id, runtimeHandler } = container;
+  const { poller } = options;
   const runtime = options.handlers.get(runtimeHandler);
-  if (runtime === undefined || !existsSync(`${runtime.root}/${id}`)) return;
-  await deleteContainer({ runtime, poller: options.poller }, { id, force: true });
-  // What a runtime that was killed in the middle left, and does not know as a container any more.
-  rmSync(`${runtime.root}/${id}`, { recursive: true, force: true });
+  if (runtime !== undefined && existsSync(`${runtime.root}/${id}`)) {
+    await deleteContainer({ runtime, poller }, { id, force: true });
+    // What a runtime that was killed in the middle left, and does not know as a container any more.
+    rmSync(`${runtime.root}/${id}`, { recursive: true, force: true });
+  }
+  // One whose end nobody has heard of: the monitor writes its exit file, and into its bundle, until it ends.
+  const monitor = processesOf(container)?.monitor;
+  if (monitor !== undefined) await awaitMonitor({ poller }, monitor);
 }

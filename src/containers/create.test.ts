@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import type { ImageId } from '../lib/ids.ts';
+import { newSandboxId } from '../lib/ids.ts';
+import { RecordDatabase } from '../lib/records.ts';
+import { type Sandbox, openSandboxStore } from '../sandbox/sandbox.ts';
+import { openContainerStore, processesOf } from './container.ts';
+import { createContainer } from './create.ts';
+import type { ContainerDeps } from './deps.ts';
+import { sampleContainer } from './spec/testing/sample-input.ts';
+
+const processes = { process: { pid: 1, startTicks: '1' }, monitor: { pid: 2, startTicks: '2' } };
+const nothing = async (): Promise<void> => {};
+
+/** Drivers that only say what they are asked, around real stores with one ready pod. */
+function deps(t: TestContext, said: string[]): { deps: ContainerDeps; sandboxId: string } {
+  const directory = mkdtempSync(join(tmpdir(), 'gantry-create-'));
+  const database = RecordDatabase.open(join(directory, 'state.db'));
+  t.after(() => {
+    database[Symbol.dispose]();
+    rmSync(directory, { recursive: true });
+  });
+  const onError = (error: unknown): void => assert.fail(String(error));
+  const sandboxes = openSandboxStore(database, onError);
+  const id = newSandboxId();
+  const state = { name: 'ready', ips: [], namespaces: {} } as const;
+  const metadata = { name: 'p', uid: 'u', namespace: 'default', attempt: 0 };
+  sandboxes.add({ version: 1, id, createdAtNs: '1', config: { metadata }, state } as unknown as Sandbox);
+  const rootfs = join(directory, 'rootfs');
+  mkdirSync(rootfs);
+  const made = {
+    store: openContainerStore(database, onError),
+    sandboxes,
+    stateDirectory: directory,
+    bootId: 'boot',
+    images: {
+      resolve: () => ({ id: 'sha256:1' as ImageId, config: {} }),
+      prepareSnapshot: async () => ({ rootfs }),
+      unmountSnapshot: nothing,
+      removeSnapshot: nothing,
+    },
+    mounts: { resolve: async () => [], release: nothing },
+    volumes: { prepare: async () => [], remove: nothing },
+    spec: { build: async () => ({ spec: {}, user: { uid: 0, gid: 0, supplementalGroups: [] } }) },
+    cgroups: { pathFor: () => '/pod/c', destroy: nothing },
+    runtime: {
+      create: async () => processes,
+      delete: async (container: Parameters<ContainerDeps['runtime']['delete']>[0]) =>
+        void said.push(`delete, knowing ${JSON.stringify(processesOf(container))}`),
+    },
+    exits: { watch: () => said.push('watch'), forget: () => said.push('forget its exit') },
+  };
+  return { deps: made as unknown as ContainerDeps, sandboxId: id };
+}
+
+test('a container whose record cannot be written is undone with its processes, before its exit is forgotten', async (t) => {
+  const said: string[] = [];
+  const { deps: given, sandboxId } = deps(t, said);
+  t.mock.method(given.store, 'update', () => {
+    throw new Error('disk is full');
+  });
+  const request = { sandboxId, config: sampleContainer };
+  await assert.rejects(createContainer(given, request, new AbortController().signal), /disk is full/);
+  assert.deepEqual(said, [`delete, knowing ${JSON.stringify(processes)}`, 'forget its exit']);
+  assert.deepEqual(given.store.all(), []);
+});
