@@ -22,6 +22,7 @@ export class LayerWorkers implements AsyncDisposable {
   readonly #idleMs: number;
   readonly #permits: Semaphore;
   readonly #idle = new Map<Worker, NodeJS.Timeout>();
+  readonly #busy = new Set<Worker>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
 
@@ -48,6 +49,13 @@ export class LayerWorkers implements AsyncDisposable {
     return this.#idle.size;
   }
 
+  /** Ends as disposal does, but at once: in the middle of jobs, which reject. For jobs that can be begun again. */
+  async breakOff(): Promise<void> {
+    const ended = this[Symbol.asyncDispose]();
+    await Promise.all([...this.#busy].map(async (worker) => await worker.terminate()));
+    await ended;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new EngineError('unavailable', 'the layer workers are shutting down'));
     await Promise.allSettled(this.#running);
@@ -61,6 +69,7 @@ export class LayerWorkers implements AsyncDisposable {
     using _ = await this.#turn(options);
     const worker = this.#take();
     let isReusable = false;
+    this.#busy.add(worker);
     try {
       const result = await new Conversation(worker, job, options).result();
       isReusable = true;
@@ -69,6 +78,7 @@ export class LayerWorkers implements AsyncDisposable {
       isReusable = !(error instanceof WorkerDeath);
       throw error instanceof WorkerDeath ? error.reason : error;
     } finally {
+      this.#busy.delete(worker);
       if (isReusable) this.#putBack(worker);
       else await worker.terminate();
     }
@@ -77,7 +87,10 @@ export class LayerWorkers implements AsyncDisposable {
   /** A source that will not be read is closed, so that its download ends too. */
   async #turn(options: Conversation['options']): Promise<Disposable> {
     try {
-      return await this.#permits.acquire(options.signal);
+      const permit = await this.#permits.acquire(options.signal);
+      if (!options.signal.aborted) return permit;
+      permit[Symbol.dispose]();
+      throw options.signal.reason;
     } catch (error) {
       void options.source?.[Symbol.asyncIterator]().return?.();
       throw error;

@@ -52,7 +52,10 @@ export class SnapshotStore implements AsyncDisposable {
   readonly usages = new Map<ContainerId, MeasuredUsage>();
   readonly measuring = new Map<ContainerId, Promise<MeasuredUsage>>();
   readonly #layers = new Map<ChainId, LayerRecord>();
+  /** Threads of their own: nobody waits behind gigabytes that are being deleted. */
+  readonly #removers = new LayerWorkers({ maxWorkers: 1 });
   readonly #deletions = new Set<Promise<void>>();
+  #isClosing = false;
 
   constructor(options: SnapshotStoreOptions) {
     this.root = options.root;
@@ -106,9 +109,12 @@ export class SnapshotStore implements AsyncDisposable {
 
   /** Deletes entries of the trash in the background; what cannot be deleted is left for the next start. */
   deleteTrash(entries: readonly string[]): void {
-    const deletion = this.workers
+    const deletion = this.#removers
       .run({ name: 'remove', directory: this.trashDirectory, entries })
-      .then(() => undefined, this.onError)
+      .then(
+        () => undefined,
+        (error: unknown) => void (this.#isClosing || this.onError(error)),
+      )
       .finally(() => this.#deletions.delete(deletion));
     this.#deletions.add(deletion);
   }
@@ -118,9 +124,10 @@ export class SnapshotStore implements AsyncDisposable {
     await Promise.allSettled(this.#deletions);
   }
 
-  /** Waits for deletions under way. Mounts stay: containers live on without the daemon. */
+  /** Breaks off what is being deleted: the next start goes on with it. Mounts stay: containers live on without the daemon. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.deleted();
+    this.#isClosing = true;
+    await this.#removers.breakOff();
     await this.workers[Symbol.asyncDispose]();
   }
 }

@@ -10,7 +10,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, describe, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { type ChainId, type ContainerId, newContainerId } from '../../lib/ids.ts';
 import { mountTmpfs, unmount } from '../../linux/mount.ts';
 import { readMounts } from '../../linux/mountinfo.ts';
@@ -195,6 +196,40 @@ test('du storms (kubernetes#61793, cri-dockerd#135, moby#39664): usage is walked
   assert.equal(await snapshotUsage(overlay.store, key), walked);
   await overlay.remove(key);
   await overlay.collect(new Set());
+});
+
+describe('a stop does not wait until everything is deleted: the next start deletes the rest', () => {
+  const discarded = (root: string): { store: SnapshotStore; left: () => string[] } => {
+    const store = newStore(root);
+    mkdirSync(join(root, 'big'));
+    for (let index = 0; index < 5000; index += 1) writeFileSync(join(root, 'big', String(index)), '');
+    errors.length = 0;
+    store.discard(join(root, 'big'));
+    return { store, left: () => readdirSync(join(root, 'trash'), { recursive: true, encoding: 'utf8' }) };
+  };
+  const endsWithNextStart = async (root: string): Promise<void> => {
+    assert.deepEqual(errors, []);
+    await using next = newStore(root);
+    sweepIngests(next);
+    await next.deleted();
+    assert.deepEqual(readdirSync(join(root, 'trash')), []);
+  };
+
+  test('stopped before it began', async () => {
+    const root = join(base, 'stopped');
+    const { store, left } = discarded(root);
+    await store[Symbol.asyncDispose]();
+    assert.equal(left().length, 5001);
+    await endsWithNextStart(root);
+  });
+
+  test('stopped in the middle', async () => {
+    const root = join(base, 'broken-off');
+    const { store, left } = discarded(root);
+    while (left().length === 5001) await setImmediate();
+    await store[Symbol.asyncDispose]();
+    await endsWithNextStart(root);
+  });
 });
 
 test('after a crash: the sweep deletes what was unfinished and keeps what was whole', async () => {
