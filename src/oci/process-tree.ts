@@ -11,30 +11,42 @@ interface ListedProcess extends ProcessIdentity {
   readonly parent: number;
   readonly session: number;
   readonly isZombie: boolean;
+  readonly isStopped: boolean;
 }
 
 const maxRounds = 100;
 const betweenRoundsMs = 5;
 
 /**
- * Sends SIGKILL to all descendants of `root` until none is left. `root` itself (a runtime or monitor that waits for its child) is left to report
- * the end, and killed only when it stays without a child. A process in an uninterruptible wait is given up after half a second.
+ * Sends SIGKILL to all descendants of `root` until it has ended and none is left. `root` itself (a runtime or monitor that waits
+ * for its child) is left to report the end; one that stays for half a second, perhaps because it has not come to start its child,
+ * is stopped, so that it can start nothing any more, and killed. Processes in an uninterruptible wait are given up then.
  */
 export async function killDescendants(root: ProcessIdentity): Promise<void> {
   const sessions = new Set<number>();
   // The pid of a root that has ended may be another process's by now, with children of its own.
   if (!isRunning(root)) return;
+  const hasEnded = await killUntil(root, sessions, () => !isRunning(root));
+  if (hasEnded) return;
+  signalProcess(root, 'SIGSTOP');
+  await killUntil(root, sessions, () => isStopped(root));
+  signalProcess(root, 'SIGKILL');
+}
+
+/** Rounds until one that began when `isOver` was true has found nothing more. False when there never was one. */
+async function killUntil(
+  root: ProcessIdentity,
+  sessions: Set<number>,
+  isOver: () => boolean,
+): Promise<boolean> {
   for (let round = 0; round < maxRounds; round += 1) {
+    const isLast = isOver();
     const found = descendants(isRunning(root) ? root.pid : undefined, sessions);
-    if (found.length === 0 && round > 0) break;
+    if (isLast && found.length === 0) return true;
     for (const one of found) signalProcess(one, 'SIGKILL');
     await sleep(betweenRoundsMs);
   }
-  for (let round = 0; round < maxRounds; round += 1) {
-    if (!isRunning(root)) return;
-    if (round === maxRounds - 1) signalProcess(root, 'SIGKILL');
-    await sleep(betweenRoundsMs);
-  }
+  return false;
 }
 
 /** Adds the sessions that it meets to `sessions`, so that a later round finds what has lost its parents meanwhile. */
@@ -55,6 +67,10 @@ function descendants(root: number | undefined, sessions: Set<number>): ListedPro
 function isRunning(process: ProcessIdentity): boolean {
   const found = readProcess(process.pid);
   return found !== undefined && found.startTicks === process.startTicks && !found.isZombie;
+}
+
+function isStopped(process: ProcessIdentity): boolean {
+  return !isRunning(process) || readProcess(process.pid)?.isStopped === true;
 }
 
 function readProcesses(): ListedProcess[] {
@@ -80,5 +96,6 @@ function readProcess(pid: number): ListedProcess | undefined {
     session: Number(session),
     startTicks: BigInt(fields[19] ?? 0),
     isZombie: state === 'Z' || state === 'X',
+    isStopped: state === 'T',
   };
 }
