@@ -3,7 +3,6 @@ import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ChildPipes } from '../linux/child-pipes.ts';
 import { spawnProcess } from '../linux/command.ts';
-
 import { Poller } from '../linux/poll.ts';
 import { killDescendants } from './process-tree.ts';
 
