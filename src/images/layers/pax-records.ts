@@ -1,7 +1,7 @@
 /** PAX extended headers: `length key=value\n` records that overlay the next entry's header. */
 import { EngineError } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
-import { parseSize } from './sparse-map.ts';
+import { parseDecimal, parseSize } from './sparse-map.ts';
 import { damaged } from './tar-header.ts';
 
 /** What of a PAX header matters to a layer. */
@@ -74,13 +74,13 @@ function applyRecord(overlay: PaxOverlay, key: string, value: Buffer): void {
       overlay.linkPath = text;
       break;
     case 'size':
-      overlay.size = parseSize(text);
+      overlay.size = parseNumber(key, text);
       break;
     case 'uid':
-      overlay.uid = parseSize(text);
+      overlay.uid = parseNumber(key, text);
       break;
     case 'gid':
-      overlay.gid = parseSize(text);
+      overlay.gid = parseNumber(key, text);
       break;
     case 'mtime':
       overlay.mtime = parseTime(text);
@@ -113,6 +113,12 @@ function applySparse(sparse: PaxSparse, key: string, text: string): void {
       break;
     default:
   }
+}
+
+function parseNumber(key: string, text: string): number {
+  const value = parseDecimal(text);
+  if (value !== undefined) return value;
+  throw new EngineError('invalid-argument', `PAX ${key} ${quote(text)} is not a number of at least 0`);
 }
 
 /** `seconds[.fraction]`, maybe negative. */

@@ -96,9 +96,15 @@ export function tooManyRanges(maxRanges: number): EngineError {
 
 /** A decimal size. @throws EngineError invalid-argument */
 export function parseSize(text: string): number {
-  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(value)) throw badMap(`${quote(text)} is not a size`);
+  const value = parseDecimal(text);
+  if (value === undefined) throw badMap(`${quote(text)} is not a size`);
   return value;
+}
+
+/** A decimal number below 2^53 without a sign, else undefined. */
+export function parseDecimal(text: string): number | undefined {
+  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(value) ? value : undefined;
 }
 
 function badMap(what: string): EngineError {

@@ -90,6 +90,8 @@ test('damaged and cut archives', async () => {
   await refuses(archive(entry({ name: 'p', type: 'x' }, '99 a=b\n')), 'data-loss', /PAX record/);
   await refuses(archive(pax({ path: 'a\0b' }), entry({ name: 'x' })), 'invalid-argument', /NUL/);
   await refuses(archive(pax({ uid: '4294967295' }), entry({ name: 'x' })), 'invalid-argument', /owner/);
+  await refuses(archive(pax({ gid: '-1' }), entry({ name: 'x' })), 'invalid-argument', /PAX gid "-1" is not/);
+  await refuses(archive(pax({ size: '1e3' }), entry({ name: 'x' })), 'invalid-argument', /PAX size "1e3" is/);
   await refuses(archive(header({ name: 'x', type: 'x', size: 2 ** 30 })), 'data-loss', /extended header/);
   await refuses(
     archive(entry({ name: 'n'.repeat(99) + 'm' }), longName('n'.repeat(5000)), entry({ name: 'x' })),
