@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -31,6 +32,20 @@ test('the printed default is a configuration and means the defaults', (t) => {
     loadConfig(file, { mustExist: true }),
     loadConfig(join(directory(t), 'absent.toml'), { mustExist: false }),
   );
+});
+
+test('only regular files of a sensible size are read', (t) => {
+  const folder = directory(t);
+  const named = (path: string): string => refusal(() => loadConfig(path, { mustExist: true }));
+  assert.match(named('/dev/zero'), /read the configuration \/dev\/zero: it is not a regular file/);
+  const fifo = join(folder, 'fifo.toml');
+  execFileSync('mkfifo', [fifo]);
+  assert.match(named(fifo), /fifo\.toml: it is not a regular file/);
+  assert.match(named(folder), /it is not a regular file/);
+  const large = join(folder, 'large.toml');
+  writeFileSync(large, '');
+  truncateSync(large, 2 ** 30);
+  assert.match(named(large), /large\.toml: it is larger than 1048576 bytes/);
 });
 
 test('drop-ins win over the file, the later one over the earlier', (t) => {

@@ -1,12 +1,14 @@
 /** Reading, checking and printing the configuration (`/etc/gantry/config.toml` and `conf.d/*.toml` beside it). */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parse, stringify, TomlError, type TomlTable } from 'smol-toml';
 import type { z } from 'zod';
 import { configSchema, type Config } from './config-schema.ts';
+import { readBoundedFile } from './lib/bounded-file.ts';
 import { EngineError, messageOf } from './lib/errors.ts';
 
 export const defaultConfigPath = '/etc/gantry/config.toml';
+const maxFileBytes = 1024 * 1024;
 
 /**
  * Reads `path`, then each `conf.d/*.toml` beside it in lexical order, later keys over earlier ones.
@@ -117,7 +119,7 @@ function dropIns(directory: string): string[] {
 
 function readToml(file: string): TomlTable {
   try {
-    return parse(readFileSync(file, 'utf8'));
+    return parse(readBoundedFile(file, maxFileBytes));
   } catch (error) {
     const where = error instanceof TomlError ? `${file}:${error.line}:${error.column}` : file;
     throw new EngineError(

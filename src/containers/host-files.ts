@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { readBoundedFile } from '../lib/bounded-file.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 
@@ -9,16 +9,7 @@ import { quote } from '../lib/ids.ts';
  */
 export function readBounded(path: string, maxBytes: number, what: string): string {
   try {
-    // A FIFO in its place must not block us.
-    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      const status = fstatSync(fd);
-      if (!status.isFile()) throw new Error('it is not a regular file');
-      if (status.size > maxBytes) throw new Error(`it is larger than ${maxBytes} bytes`);
-      return readFileSync(fd, 'utf8');
-    } finally {
-      closeSync(fd);
-    }
+    return readBoundedFile(path, maxBytes);
   } catch (error) {
     throw new EngineError('failed-precondition', `read the ${what} ${quote(path)}: ${messageOf(error)}`, {
       cause: error,
