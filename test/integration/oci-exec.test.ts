@@ -128,21 +128,21 @@ describe('exec in a container', { timeout: 90_000 }, () => {
   });
 
   test('a terminal has a size, echoes, and ends', async () => {
-    const session = start(['sh', '-c', 'read x; stty size; read y; stty size; exit 6'], {
-      terminal: true,
-      stdin: true,
-    });
+    const script = 'while read line && [ "$line" != end ]; do stty size; done; exit 6';
+    const session = start(['sh', '-c', script], { terminal: true, stdin: true });
     const seen = collect(session.stdout);
     session.stderr.resume();
+    // Sizes reach the terminal through two pipes inside of conmon without an answer: asked for until they are there.
+    const untilSize = async (pattern: RegExp): Promise<void> => {
+      const asking = setInterval(() => session.stdin?.write('go\n'), 100);
+      await seen.until(pattern).finally(() => clearInterval(asking));
+    };
     session.resize({ columns: 101, rows: 33 });
-    await settle();
-    session.stdin?.write('go\n');
-    await seen.until(/33 101/);
+    await untilSize(/33 101/);
     session.resize({ columns: 60, rows: 20 });
     session.resize({ columns: 77, rows: 22 });
-    await settle();
-    session.stdin?.write('again\n');
-    await seen.until(/22 77/);
+    await untilSize(/22 77/);
+    session.stdin?.write('end\n');
     assert.equal((await session.exit).exitCode, 6);
   });
 
@@ -162,11 +162,6 @@ describe('exec in a container', { timeout: 90_000 }, () => {
     );
   });
 });
-
-/** Sizes reach the terminal through two pipes inside of conmon without an answer: some turns of its loop later they are there. */
-async function settle(): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 200));
-}
 
 function drain(session: ExecSession): void {
   session.stdout.resume();
