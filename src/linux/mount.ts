@@ -1,4 +1,5 @@
 /** Mounts by the kernel's calls. What is mounted is made detached where it can be, and attached when it is as it should be. */
+import { closeSync, openSync } from 'node:fs';
 import { SyscallError } from './errors.ts';
 import { bind, close, O_CLOEXEC } from './libc.ts';
 
@@ -9,6 +10,7 @@ const OPEN_TREE_CLONE = 1;
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
 const MOUNT_ATTR_RDONLY = 1n;
+const MOUNT_ATTR_IDMAP = 0x10_0000n;
 const MS_REC = 0x4000;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
@@ -111,6 +113,11 @@ export interface BindOptions {
   /** With `recursive`: all of them. */
   readonly readOnly?: boolean;
   readonly propagation?: Propagation;
+  /**
+   * Path of a user namespace: ids of files are seen as if they had been written inside of it. With `recursive` also those
+   * of the mounts below, unless one of them cannot.
+   */
+  readonly idsOf?: string;
 }
 
 /**
@@ -127,6 +134,7 @@ export function bindMount(source: string | number, target: string | number, opti
   );
   try {
     if (options.readOnly === true) setAttributes(tree, { set: MOUNT_ATTR_RDONLY, propagation: 0, recursive });
+    if (options.idsOf !== undefined) mapIds(tree, options.idsOf, recursive);
     if (options.propagation !== undefined) {
       const { flag, isRecursive } = propagationOf(options.propagation);
       setAttributes(tree, { set: 0n, propagation: flag, recursive: isRecursive ? AT_RECURSIVE : 0 });
@@ -134,6 +142,28 @@ export function bindMount(source: string | number, target: string | number, opti
     attachMount(tree, target);
   } finally {
     close(tree);
+  }
+}
+
+/** All or nothing in one call: where the kernel refuses because of a mount below, the top one alone is mapped. */
+function mapIds(tree: number, userNamespace: string, recursive: number): void {
+  const fd = openSync(userNamespace, 'r');
+  const change = { set: MOUNT_ATTR_IDMAP, propagation: 0, userNamespace: fd };
+  try {
+    if (recursive !== 0 && triesAttributes(tree, { ...change, recursive })) return;
+    setAttributes(tree, { ...change, recursive: 0 });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function triesAttributes(tree: number, change: AttributeChange): boolean {
+  try {
+    setAttributes(tree, change);
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === 'EINVAL') return false;
+    throw error;
   }
 }
 
@@ -151,13 +181,19 @@ export function attachMount(mountFd: number, target: string | number): void {
   }
 }
 
-function setAttributes(
-  tree: number,
-  change: { readonly set: bigint; readonly propagation: number; readonly recursive: number },
-): void {
+interface AttributeChange {
+  readonly set: bigint;
+  readonly propagation: number;
+  readonly recursive: number;
+  /** A descriptor. */
+  readonly userNamespace?: number;
+}
+
+function setAttributes(tree: number, change: AttributeChange): void {
   const attr = Buffer.alloc(32);
   attr.writeBigUInt64LE(change.set, 0);
   attr.writeBigUInt64LE(BigInt(change.propagation), 16);
+  attr.writeBigUInt64LE(BigInt(change.userNamespace ?? 0), 24);
   mountSetattr(SYS_mount_setattr, tree, '', AT_EMPTY_PATH | change.recursive, attr, attr.length);
 }
 

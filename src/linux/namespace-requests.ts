@@ -10,6 +10,8 @@ export type NamespaceRequest =
       readonly directory: string;
       readonly hostname: string | undefined;
       readonly sysctls: readonly Sysctl[];
+      /** Whose namespaces are pinned; undefined for new ones. */
+      readonly ofProcess: number | undefined;
     }
   | { readonly operation: 'unpin'; readonly paths: readonly string[] }
   | {

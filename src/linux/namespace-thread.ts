@@ -24,6 +24,8 @@ export interface PinRequest {
   readonly hostname?: string | undefined;
   /** Each must belong to one of the kinds. */
   readonly sysctls?: Readonly<Record<string, string>> | undefined;
+  /** Pins the namespaces of this process, and its user namespace as `<directory>/user`, instead of making new ones. */
+  readonly ofProcess?: number | undefined;
 }
 
 export interface SocketRequest {
@@ -71,7 +73,7 @@ export class NamespaceThread implements AsyncDisposable {
   async pin<K extends NamespaceKind>(
     request: PinRequest & { kinds: readonly K[] },
   ): Promise<Record<K, string>> {
-    const { kinds, directory, hostname } = request;
+    const { kinds, directory, hostname, ofProcess } = request;
     checkHostname(hostname, kinds);
     const sysctls = Object.entries(request.sysctls ?? {}).map(([name, value]) => parseSysctl(name, value));
     for (const { name, kind } of sysctls) {
@@ -82,7 +84,8 @@ export class NamespaceThread implements AsyncDisposable {
           `sysctl ${name}: the pod has no ${kind} namespace of its own`,
         );
     }
-    if (kinds.length > 0) await this.#ask({ operation: 'pin', kinds, directory, hostname, sysctls });
+    if (kinds.length > 0 || ofProcess !== undefined)
+      await this.#ask({ operation: 'pin', kinds, directory, hostname, sysctls, ofProcess });
     return Object.fromEntries(kinds.map((kind) => [kind, `${directory}/${kind}`])) as Record<K, string>;
   }
 

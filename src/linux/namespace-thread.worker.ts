@@ -93,27 +93,38 @@ function perform(request: NamespaceRequest): NamespaceResult {
 }
 
 function pin(request: PinRequest): void {
-  const { kinds, directory } = request;
+  const { kinds, directory, ofProcess } = request;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const made: string[] = [];
   try {
-    for (const kind of kinds) {
+    for (const kind of ofProcess === undefined ? kinds : [...kinds, 'user']) {
       const path = `${directory}/${kind}`;
       closeSync(openSync(path, 'wx', 0o400));
       made.push(path);
     }
     awayFrom(kinds, () => {
-      unshare(kinds.reduce((flags, kind) => flags | cloneFlags[kind], 0));
+      if (ofProcess === undefined) unshare(kinds.reduce((flags, kind) => flags | cloneFlags[kind], 0));
+      else for (const kind of kinds) enterOf(ofProcess, kind);
       if (kinds.includes('net')) raiseLoopback();
       if (request.hostname !== undefined) setHostname(request.hostname);
       for (const sysctl of request.sysctls) writeSysctl(sysctl);
-      for (const kind of kinds) {
-        mount(`/proc/thread-self/ns/${kind}`, `${directory}/${kind}`, null, MS_BIND, null);
+      for (const path of made) {
+        const kind = path.slice(directory.length + 1);
+        mount(`/proc/${ofProcess ?? 'thread-self'}/ns/${kind}`, path, null, MS_BIND, null);
       }
     });
   } catch (error) {
     for (const path of made) unpin(path);
     throw error;
+  }
+}
+
+function enterOf(pid: number, kind: NamespaceKind): void {
+  const fd = openSync(`/proc/${pid}/ns/${kind}`, 'r');
+  try {
+    setns(fd, cloneFlags[kind]);
+  } finally {
+    closeSync(fd);
   }
 }
 
