@@ -6,8 +6,9 @@ import { EngineError, messageOf } from '../../lib/errors.ts';
 import { type ChainId, parseDigest } from '../../lib/ids.ts';
 import { mountOverlay } from '../../linux/overlay.ts';
 import { isMountPoint, unmountAll } from './mounted.ts';
-import { holdingChain, lowerDirsOf, readyChain } from './overlay-chain.ts';
+import { holdingChain, mountOver, readyChain } from './overlay-chain.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
+import type { MappedIds } from './snapshot-types.ts';
 
 interface ImageMount {
   readonly target: string;
@@ -18,8 +19,11 @@ interface ImageMount {
  * Mounts an image's file system at `target`, a directory of the engine's own. Done twice it does nothing.
  * @throws EngineError not-found naming a missing layer, internal naming the target
  */
-export async function mountReadOnly(store: SnapshotStore, args: ImageMount): Promise<void> {
-  const { target, chainIds } = args;
+export async function mountReadOnly(
+  store: SnapshotStore,
+  args: ImageMount & { readonly ids?: MappedIds | undefined },
+): Promise<void> {
+  const { target, chainIds, ids } = args;
   await holdingChain(store, chainIds, async () => {
     await readyChain(store, chainIds);
     if (isMountPoint(target)) return;
@@ -27,7 +31,7 @@ export async function mountReadOnly(store: SnapshotStore, args: ImageMount): Pro
     writeFileSync(file, JSON.stringify({ target, chainIds }), { mode: 0o600 });
     try {
       // Overlayfs takes no single directory without an upper one.
-      mountOverlay({ lowerDirs: lowerDirsOf(store, chainIds, 2), target });
+      mountOver(store, { chainIds, ids, minimum: 2 }, (lowerDirs) => mountOverlay({ lowerDirs, target }));
     } catch (error) {
       rmSync(file, { force: true });
       throw new EngineError('internal', `mount the image at ${target}: ${messageOf(error)}`, {

@@ -6,6 +6,7 @@ import type { ChainId } from '../../lib/ids.ts';
 import { ingestPrefix } from '../layers/layer-unpacker.ts';
 import { layerDirectoryName, readLayerRecord } from '../layers/layer-record.ts';
 import { listImageMounts } from './image-mounts.ts';
+import { sweepMappedLayers } from './mapped-layers.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import type { DiskUsage, StoredLayer } from './snapshot-types.ts';
 import { listSnapshots, unfinishedPrefix } from './snapshots.ts';
@@ -64,7 +65,7 @@ export function collectLayers(store: SnapshotStore, keep: ReadonlySet<ChainId>):
 
 /**
  * At start, before any pull or container: deletes what a crash left unfinished (layers in work, snapshots in work,
- * trash, records of image mounts that are gone), and layers whose record cannot be read, unless a container has them:
+ * trash, mapped views of layers, records of image mounts that are gone), and layers whose record cannot be read, unless a container has them:
  * the next pull then makes them anew. Deleting goes on in the background.
  */
 export function sweepIngests(store: SnapshotStore): void {
@@ -79,6 +80,7 @@ export function sweepIngests(store: SnapshotStore): void {
   for (const { file, isMounted } of listImageMounts(store)) {
     if (!isMounted) rmSync(file, { force: true });
   }
+  sweepMappedLayers(store);
   const trash = readdirSync(store.trashDirectory);
   if (trash.length > 0) store.deleteTrash(trash);
 }

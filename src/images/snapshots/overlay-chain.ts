@@ -2,7 +2,10 @@
 import { EngineError } from '../../lib/errors.ts';
 import type { ChainId } from '../../lib/ids.ts';
 import { join } from 'node:path';
+import { layerDirectoryName } from '../layers/layer-record.ts';
+import { withMappedLayers } from './mapped-layers.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
+import type { MappedIds } from './snapshot-types.ts';
 
 /**
  * Features that would let an upper directory refer to other directories, or tie it to one mount, are off whatever
@@ -10,14 +13,38 @@ import type { SnapshotStore } from './snapshot-store.ts';
  */
 export const overlayOptions = ['index=off', 'redirect_dir=off', 'metacopy=off'] as const;
 
+/** What of a chain overlayfs is to be given. */
+interface LowerDirsRequest {
+  readonly chainIds: readonly ChainId[];
+  readonly ids: MappedIds | undefined;
+  /** Directories that there must be at least. */
+  readonly minimum: 1 | 2;
+}
+
+/** Mounts something over the lower directories of a chain, seen with the ids that are asked for. */
+export function mountOver(
+  store: SnapshotStore,
+  request: LowerDirsRequest,
+  mount: (lowerDirs: readonly string[]) => void,
+): void {
+  const { ids } = request;
+  if (ids === undefined) mount(lowerDirsOf(store, request, store.layersDirectory));
+  else
+    withMappedLayers(store, ids.userNamespace, (directory) => mount(lowerDirsOf(store, request, directory)));
+}
+
 /**
  * The lower directories of a chain, top first; the layers must be settled. A layer that hides all below it ends the
  * list (overlayfs merges roots whatever their attributes say). At least `minimum`.
  */
-export function lowerDirsOf(store: SnapshotStore, chainIds: readonly ChainId[], minimum: 1 | 2): string[] {
+function lowerDirsOf(
+  store: SnapshotStore,
+  { chainIds, minimum }: LowerDirsRequest,
+  layersDirectory: string,
+): string[] {
   const lowerDirs: string[] = [];
   for (const chainId of chainIds.toReversed()) {
-    lowerDirs.push(join(store.layerDirectory(chainId), 'fs'));
+    lowerDirs.push(join(layersDirectory, layerDirectoryName(chainId), 'fs'));
     if (store.layer(chainId)?.isRootOpaque === true) break;
   }
   const missing = Math.max(0, minimum - lowerDirs.length);

@@ -14,11 +14,21 @@ export interface MeasuredUsage extends DiskUsage {
   readonly measuredAtMs: number;
 }
 
+/** The ids that a pod's user namespace gives to the files of its containers: 0 on disk is `hostId`, and so on. */
+export interface MappedIds {
+  /** Path of the user namespace. */
+  readonly userNamespace: string;
+  readonly hostId: number;
+  readonly length: number;
+}
+
 /** A writable snapshot to make. */
 export interface SnapshotRequest {
   readonly key: ContainerId;
   /** The image's chain, bottom first, top last: `image.layers.map((layer) => layer.chainId)`. */
   readonly chainIds: readonly ChainId[];
+  /** Left out: files have the ids that they have on disk. */
+  readonly ids?: MappedIds | undefined;
 }
 
 /** A snapshot whose root file system is mounted. */

@@ -16,9 +16,9 @@ import { EngineError, errnoOf, messageOf } from '../../lib/errors.ts';
 import { type ChainId, type ContainerId, parseContainerId, parseDigest } from '../../lib/ids.ts';
 import { mountOverlay } from '../../linux/overlay.ts';
 import { isMountPoint, unmountAll } from './mounted.ts';
-import { holdingChain, lowerDirsOf, overlayOptions, readyChain, rootModelOf } from './overlay-chain.ts';
+import { holdingChain, mountOver, overlayOptions, readyChain, rootModelOf } from './overlay-chain.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
-import type { MountedSnapshot, SnapshotRequest, StoredSnapshot } from './snapshot-types.ts';
+import type { MappedIds, MountedSnapshot, SnapshotRequest, StoredSnapshot } from './snapshot-types.ts';
 
 /** Snapshots in work are named so until they are whole. */
 export const unfinishedPrefix = '.new-';
@@ -117,7 +117,7 @@ function create(store: SnapshotStore, request: SnapshotRequest): void {
   try {
     mkdirSync(unfinished, { mode: 0o700 });
     for (const name of ['upper', 'work', 'rootfs']) mkdirSync(join(unfinished, name), { mode: 0o700 });
-    dressRoot(join(unfinished, 'upper'), rootModelOf(store, request.chainIds));
+    dressRoot(join(unfinished, 'upper'), rootModelOf(store, request.chainIds), request.ids);
     const record: SnapshotRecord = { version: 1, chainIds: request.chainIds, createdAtMs: store.now() };
     writeFileSync(join(unfinished, 'snapshot.json'), JSON.stringify(record), { mode: 0o600 });
     renameSync(unfinished, directoryOf(store, request.key));
@@ -127,11 +127,20 @@ function create(store: SnapshotStore, request: SnapshotRequest): void {
   }
 }
 
-/** A container's root directory looks as the upper one does. */
-function dressRoot(upper: string, model: string | undefined): void {
+/**
+ * A container's root directory looks as the upper one does. What is written into the upper directory has the ids that the
+ * node sees: it is not mapped, or the kernel could make nothing in it as root.
+ */
+function dressRoot(upper: string, model: string | undefined, ids: MappedIds | undefined): void {
   const status = model === undefined ? { uid: 0, gid: 0, mode: 0o755 } : statSync(model);
-  chownSync(upper, status.uid, status.gid);
+  chownSync(upper, mappedId(ids, status.uid), mappedId(ids, status.gid));
   chmodSync(upper, status.mode & 0o7777);
+}
+
+/** An id that the pod does not have is its root's. */
+function mappedId(ids: MappedIds | undefined, id: number): number {
+  if (ids === undefined) return id;
+  return ids.hostId + (id < ids.length ? id : 0);
 }
 
 function mountPrepared(store: SnapshotStore, request: SnapshotRequest): MountedSnapshot {
@@ -139,13 +148,16 @@ function mountPrepared(store: SnapshotStore, request: SnapshotRequest): MountedS
   const rootfs = rootfsOf(store, request.key);
   if (isMountPoint(rootfs)) return { rootfs };
   try {
-    mountOverlay({
-      lowerDirs: lowerDirsOf(store, request.chainIds, 1),
-      upperDir: join(directory, 'upper'),
-      workDir: join(directory, 'work'),
-      target: rootfs,
-      options: overlayOptions,
-    });
+    const { chainIds, ids } = request;
+    mountOver(store, { chainIds, ids, minimum: 1 }, (lowerDirs) =>
+      mountOverlay({
+        lowerDirs,
+        upperDir: join(directory, 'upper'),
+        workDir: join(directory, 'work'),
+        target: rootfs,
+        options: overlayOptions,
+      }),
+    );
   } catch (error) {
     const { kind } = EngineError.from(error);
     throw new EngineError(
