@@ -20,6 +20,7 @@ import type { NamespaceThread } from '../linux/namespace-thread.ts';
 import type { PathWorkers } from '../linux/path-worker.ts';
 import type { Poller } from '../linux/poll.ts';
 import { findProgram } from '../linux/program.ts';
+import { pinInUserNamespace } from '../linux/user-namespace.ts';
 import type { Networks } from '../networks/networks.ts';
 import { ExitWatcher } from '../oci/exits.ts';
 import type { SandboxDeps } from '../sandbox/deps.ts';
@@ -32,7 +33,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { EngineCgroups } from './cgroups.ts';
 import type { Directories } from './directories.ts';
 import type { EngineImages } from './images.ts';
-import { handlerFor, type RuntimeSet } from './runtimes.ts';
+import { handlerFor, mustMapUsers, type RuntimeSet } from './runtimes.ts';
 
 /** What the engine is made of. */
 export interface EngineParts {
@@ -168,12 +169,17 @@ function sandboxDeps(
   parts: EngineParts,
   { exec, containers, exits }: Pick<Engine, 'exec' | 'containers' | 'exits'>,
 ): SandboxDeps {
-  const { directories, stores, networks, cgroups, thread, runtimes, config } = parts;
+  const { directories, stores, networks, cgroups, thread, poller, runtimes, config } = parts;
   return {
     store: stores.sandboxes,
     stateDirectory: directories.state,
     bootId: bootId(),
-    namespaces: { pin: async (request) => await thread.pin(request) },
+    namespaces: {
+      pin: async ({ ids, ...request }) =>
+        ids === undefined
+          ? void (await thread.pin(request))
+          : await pinInUserNamespace({ thread, poller }, ids, request),
+    },
     networks: {
       attach: async (request, signal) => await networks.attach(request, signal),
       detach: async (id) => await networks.detach(id),
@@ -188,7 +194,10 @@ function sandboxDeps(
       watchExit: (id, processes) => exits.track(id, processes),
       forgetExit: (id) => exits.forget(id),
     }),
-    runtimes: { handlerFor: (requested) => handlerFor(runtimes, requested) },
+    runtimes: {
+      handlerFor: (requested) => handlerFor(runtimes, requested),
+      mustMapUsers: (handler) => mustMapUsers(runtimes, handler),
+    },
     containers: {
       stopAll: async (id) => await stopAllContainers(containers, id),
       removeAll: async (id) => await removeAllContainers(containers, id),

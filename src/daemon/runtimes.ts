@@ -90,6 +90,15 @@ async function chooseDefault(
   }
 }
 
+/** @throws EngineError failed-precondition if pods of this handler can have no user namespace of their own */
+export function mustMapUsers({ facts }: RuntimeSet, handler: string): void {
+  if (facts.find(({ name }) => name === handler)?.userNamespaces === true) return;
+  throw new EngineError(
+    'failed-precondition',
+    `userns_options: runtime handler ${quote(handler)} has no user namespaces on this node`,
+  );
+}
+
 /** The handler for what a pod asked. @throws EngineError invalid-argument for an unknown one, failed-precondition without any */
 export function handlerFor(
   { handlers, defaultHandler, brokenReason }: RuntimeSet,

@@ -1,6 +1,6 @@
 /** What the operations on sandboxes need of the rest, in their own words. `daemon.ts` passes it. */
 import type { SandboxId } from '../lib/ids.ts';
-import type { PodConfig, PortMapping } from './pod-config.ts';
+import type { IdMapping, PodConfig, PortMapping } from './pod-config.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Sandbox, SandboxNamespaces, SandboxStore } from './sandbox.ts';
 
@@ -23,12 +23,16 @@ export interface SandboxDeps {
   readonly stateDirectory: string;
   readonly bootId: string;
   readonly namespaces: {
-    /** Makes namespaces and binds each to `<directory>/<kind>`; `lo` is up in a new network namespace. */
+    /**
+     * Makes namespaces and binds each to `<directory>/<kind>`; `lo` is up in a new network namespace. With `ids` they
+     * belong to a new user namespace, which is bound to `<directory>/user`.
+     */
     pin(request: {
       readonly kinds: readonly PinnedKind[];
       readonly directory: string;
       readonly hostname?: string;
       readonly sysctls?: Readonly<Record<string, string>>;
+      readonly ids?: { readonly uids: readonly IdMapping[]; readonly gids: readonly IdMapping[] };
     }): Promise<unknown>;
   };
   readonly networks: {
@@ -55,6 +59,8 @@ export interface SandboxDeps {
   readonly runtimes: {
     /** The handler to use for what a pod asked. @throws EngineError invalid-argument for an unknown one */
     handlerFor(requested: string): string;
+    /** @throws EngineError failed-precondition saying why no user namespaces can be had with this handler */
+    mustMapUsers(handler: string): void;
   };
   readonly containers: {
     /** Kills and reaps every container of the sandbox. */

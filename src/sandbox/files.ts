@@ -1,16 +1,20 @@
 /** The files that a pod's containers share: hosts, resolv.conf, hostname, and /dev/shm. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname as nodeName } from 'node:os';
 import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { mountTmpfs } from '../linux/mount.ts';
 import type { DnsConfig, PodConfig } from './pod-config.ts';
 import type { SandboxPaths } from './sandbox.ts';
+import { podIds } from './user-namespace.ts';
 
 const shmBytes = 64 * 1024 * 1024;
 const readableByAll = 0o644;
 
-/** Makes them. With the node's IPC namespace /dev/shm is the node's, and none is mounted here. */
+/**
+ * Makes them; they belong to the root of the pod. With the node's IPC namespace /dev/shm is the node's, and none is mounted
+ * here.
+ */
 export function makeSandboxFiles(paths: SandboxPaths, config: PodConfig, ips: readonly string[]): void {
   const usesNodeNetwork = config.namespaces.network.mode === 'node';
   const hostname = usesNodeNetwork ? nodeName() : (config.hostname ?? nodeName());
@@ -24,9 +28,12 @@ export function makeSandboxFiles(paths: SandboxPaths, config: PodConfig, ips: re
     config.dns === undefined ? readFileSync('/etc/resolv.conf') : resolvConfText(config.dns),
     { mode: readableByAll },
   );
+  const root = podIds(config)?.hostId ?? 0;
+  for (const file of [paths.hostname, paths.hosts, paths.resolvConf]) chownSync(file, root, root);
   if (config.namespaces.ipc.mode === 'node') return;
   mkdirSync(paths.shm, { mode: 0o1777 });
   mountTmpfs({ target: paths.shm, sizeBytes: shmBytes, mode: 0o1777, flags: ['nosuid', 'nodev', 'noexec'] });
+  chownSync(paths.shm, root, root);
 }
 
 /** hosts(5) of a pod with a network of its own. */

@@ -17,7 +17,9 @@ import { deleteContainer } from '../oci/runtime.ts';
 import { startCreated } from '../oci/start.ts';
 import type { Namespace, Spec } from '../oci/spec-types.ts';
 import type { SandboxDeps } from './deps.ts';
+import type { IdMapping } from './pod-config.ts';
 import { sandboxPaths, type Sandbox, type SandboxNamespaces } from './sandbox.ts';
+import { podIds } from './user-namespace.ts';
 
 export interface HolderOptions {
   readonly stateDirectory: string;
@@ -75,7 +77,14 @@ async function createHolder(
   const deps = options.monitorDeps(sandbox.runtimeHandler);
   const bundle = bundleOf(options, sandbox);
   for (const name of ['dev', 'proc']) mkdirSync(`${bundle}/rootfs/${name}`, { recursive: true, mode: 0o755 });
-  const spec = holderSpec(options.program(), namespaces, options.cgroupsPathFor(sandbox));
+  // All that is mounted upon is there: the root of a user namespace can make nothing in it.
+  writeFileSync(`${bundle}/rootfs/catatonit`, '');
+  const spec = holderSpec({
+    program: options.program(),
+    namespaces,
+    ids: podIds(sandbox.config),
+    cgroupsPath: options.cgroupsPathFor(sandbox),
+  });
   writeFileSync(`${bundle}/config.json`, JSON.stringify(spec), { mode: 0o600 });
   return await createContainer(deps, {
     id: sandbox.id,
@@ -107,13 +116,25 @@ function bundleOf({ stateDirectory }: HolderOptions, sandbox: Sandbox): string {
   return `${sandboxPaths(stateDirectory, sandbox.id).directory}/holder`;
 }
 
-function holderSpec(program: string, namespaces: SandboxNamespaces, cgroupsPath: string): Spec {
+interface HolderParts {
+  readonly program: string;
+  readonly namespaces: SandboxNamespaces;
+  /** Of the pod's user namespace. */
+  readonly ids: IdMapping | undefined;
+  readonly cgroupsPath: string;
+}
+
+function holderSpec({ program, namespaces, ids, cgroupsPath }: HolderParts): Spec {
   const joined = (type: Namespace['type'], path: string | undefined): Namespace[] =>
     path === undefined ? [] : [{ type, path }];
+  const ociIds =
+    ids === undefined ? [] : [{ containerID: ids.containerId, hostID: ids.hostId, size: ids.length }];
+  // Without capabilities root is nobody special either.
+  const user = ids !== undefined && ids.length <= nobody ? 0 : nobody;
   return {
     ociVersion: '1.0.2',
     process: {
-      user: { uid: nobody, gid: nobody },
+      user: { uid: user, gid: user },
       args: ['/catatonit', '-P'],
       env: [],
       cwd: '/',
@@ -146,7 +167,9 @@ function holderSpec(program: string, namespaces: SandboxNamespaces, cgroupsPath:
         ...joined('network', namespaces.net),
         ...joined('ipc', namespaces.ipc),
         ...joined('uts', namespaces.uts),
+        ...joined('user', namespaces.user),
       ],
+      ...(ids === undefined ? {} : { uidMappings: ociIds, gidMappings: ociIds }),
       maskedPaths: ['/proc/kcore', '/proc/keys', '/proc/timer_list'],
       readonlyPaths: ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus'],
     },

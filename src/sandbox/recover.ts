@@ -39,8 +39,8 @@ async function recoverSandbox(deps: SandboxDeps, sandbox: Sandbox): Promise<void
 
 function isWhole(deps: SandboxDeps, { bootId, state }: Sandbox): boolean {
   if (bootId !== deps.bootId || state.name !== 'ready') return false;
-  const { net, ipc, uts } = state.namespaces;
-  const pins = [net, ipc, uts].filter((path) => path !== undefined);
+  const { net, ipc, uts, user } = state.namespaces;
+  const pins = [net, ipc, uts, user].filter((path) => path !== undefined);
   // A pin is a bind mount of nsfs: once unmounted (or after a reboot) the path is an empty regular file or gone.
   return pins.every(isNamespaceFile) && !isHolderGone(state);
 }

@@ -48,7 +48,7 @@ function depsWith(t: TestContext, holder: StoredProcess): SandboxDeps {
       removeOwn: nothing,
     },
     holder: { start: async () => ({ process: holder, monitor: holder }), watch: () => {}, stop: nothing },
-    runtimes: { handlerFor: () => 'fake' },
+    runtimes: { handlerFor: () => 'fake', mustMapUsers: () => undefined },
     containers: { stopAll: nothing, removeAll: nothing },
   };
 }

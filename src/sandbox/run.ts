@@ -10,6 +10,7 @@ import type { PodConfig } from './pod-config.ts';
 import { sandboxName, sandboxPaths, type Sandbox, type SandboxNamespaces } from './sandbox.ts';
 import { checkSysctls } from './sysctls.ts';
 import { teardownSandbox } from './teardown.ts';
+import { checkUserNamespace, podIds } from './user-namespace.ts';
 
 export interface RunRequest {
   readonly config: PodConfig;
@@ -33,6 +34,7 @@ export async function runSandbox(
   checkSysctls(config);
   checkUserNamespace(config);
   const runtimeHandler = deps.runtimes.handlerFor(request.runtimeHandler);
+  if (podIds(config) !== undefined) deps.runtimes.mustMapUsers(runtimeHandler);
   const name = sandboxName(config);
   using _ = await deps.store.nameLocks.acquire(name, signal);
   const existing = deps.store.byName(name);
@@ -47,15 +49,6 @@ export async function runSandbox(
     await undo(deps, sandbox, error);
     throw error;
   }
-}
-
-/** Running such a pod in the node's user namespace would give it more than was asked for. */
-function checkUserNamespace({ namespaces: { user } }: PodConfig): void {
-  if (user === undefined || user.mode === 'node') return;
-  throw new EngineError(
-    'failed-precondition',
-    'userns_options: no runtime handler of this node supports user namespaces',
-  );
 }
 
 /**
@@ -106,15 +99,18 @@ async function pinNamespaces(deps: SandboxDeps, { id, config }: Sandbox): Promis
   // A pod on the node's network has the node's host name too: its UTS namespace would show another one.
   const kinds: PinnedKind[] = network.mode === 'node' ? [] : ['net', 'uts'];
   if (ipc.mode !== 'node') kinds.push('ipc');
-  if (kinds.length === 0) return {};
+  const ids = podIds(config);
+  if (kinds.length === 0 && ids === undefined) return {};
   const { namespaces: directory } = sandboxPaths(deps.stateDirectory, id);
   await deps.namespaces.pin({
     kinds,
     directory,
     ...(config.hostname === undefined || network.mode === 'node' ? {} : { hostname: config.hostname }),
     sysctls: config.sysctls,
+    ...(ids === undefined ? {} : { ids: { uids: [ids], gids: [ids] } }),
   });
-  return Object.fromEntries(kinds.map((kind) => [kind, `${directory}/${kind}`]));
+  const pinned = ids === undefined ? kinds : [...kinds, 'user'];
+  return Object.fromEntries(pinned.map((kind) => [kind, `${directory}/${kind}`]));
 }
 
 async function attach(

@@ -22,6 +22,8 @@ export interface SandboxNamespaces {
   readonly net?: string;
   readonly ipc?: string;
   readonly uts?: string;
+  /** What the others belong to, where the pod has one of its own. */
+  readonly user?: string;
   /** Only where the pod shares one PID namespace. */
   readonly pid?: string;
 }
