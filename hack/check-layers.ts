@@ -1,6 +1,8 @@
-/** The layer table of the architecture, held: a folder imports only what its row lists. Exits 1 and names each breach. */
-import { readFileSync } from 'node:fs';
-import { globSync } from 'node:fs';
+/**
+ * The layer table of the architecture, held: a folder imports only what its row lists, and the README's table says the
+ * same. Exits 1 and names each breach.
+ */
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 
 // The composition root's own parts build everything, so they may import everything.
@@ -53,6 +55,35 @@ for (const file of globSync('src/**/*.ts')) {
   }
 }
 
-if (edges === 0) breaches.push('no import was read: the check itself is broken');
+/** What the README's table says of each folder; `everything` and `nothing of ours` are words, not folders. */
+const told = new Map<string, ReadonlySet<string>>();
+const readme = readFileSync('README.md', 'utf8');
+const [, section = ''] = /^## Layers$(.*?)^## /ms.exec(readme) ?? [];
+for (const [, folders = '', mayImport = ''] of section.matchAll(/^\|(.*)\|(.*)\|$/gm)) {
+  if (folders.trim() === 'folder') continue;
+  const allowed = namesIn(mayImport);
+  for (const name of allowed) {
+    if (!told.has(name))
+      breaches.push(`README.md: the layer table has no row for ${name} above ${folders.trim()}`);
+  }
+  for (const folder of namesIn(folders)) {
+    if (mayImport.trim() !== 'everything') told.set(folder, allowed);
+    else if (folder in layers) breaches.push(`README.md: src/${folder} may not import everything`);
+  }
+}
+// Rows for what is still to come are not in the README, neither on the left nor on the right.
+const isThere = (folder: string): boolean => existsSync(`src/${folder}`);
+for (const folder of new Set([...Object.keys(layers).filter(isThere), ...told.keys()])) {
+  const held = (layers[folder] ?? []).filter(isThere).toSorted().join(', ');
+  const said = [...(told.get(folder) ?? ['no row'])].toSorted().join(', ');
+  if (held !== said)
+    breaches.push(`README.md: the layer table says of src/${folder}: (${said}); held is (${held})`);
+}
+
+function namesIn(cell: string): Set<string> {
+  return new Set([...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name));
+}
+
+if (edges === 0 || told.size === 0) breaches.push('no import or no row was read: the check itself is broken');
 for (const breach of breaches) process.stderr.write(`${breach}\n`);
 process.exitCode = breaches.length === 0 ? 0 : 1;
