@@ -6,7 +6,14 @@ import { statfs } from 'node:fs/promises';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { interfaceNamePattern, namePattern, parseNetworkList, type NetworkList } from './network-list.ts';
 import type { OperationGate } from './operation-gate.ts';
-import { bindList, callPlugin, type Attachment, type BoundList, type PluginHost } from './plugin-chain.ts';
+import {
+  bindList,
+  callPlugin,
+  releaseNetwork,
+  type Attachment,
+  type BoundList,
+  type PluginHost,
+} from './plugin-chain.ts';
 import { PluginError, pluginCodes } from './plugin-error.ts';
 import type { CniResult } from './plugin-types.ts';
 import type { AttachmentCache, CachedAttachment } from './result-cache.ts';
@@ -15,6 +22,8 @@ import { isAtLeast } from './versions.ts';
 export interface CniDeps extends PluginHost {
   readonly gate: OperationGate;
   readonly attachments: AttachmentCache;
+  /** Told what of a network without attachments could not be taken away: no operation fails for it. */
+  readonly onLeftBehind: (error: unknown) => void;
 }
 
 /**
@@ -93,7 +102,7 @@ async function undoAdd(
 ): Promise<void> {
   try {
     await delInReverse(deps, bound, attachment, isRefusal(reason) ? reason.plugin : undefined);
-    await deps.attachments.remove(attachment);
+    await forget(deps, bound, attachment);
   } catch (undoError) {
     throw new SuppressedError(
       undoError,
@@ -134,7 +143,19 @@ export async function delRecorded(
   if (attachment === undefined) return;
   const bound = await bindRecorded(deps, attachment, current);
   await delInReverse(deps, bound, attachment);
+  await forget(deps, bound, attachment);
+}
+
+/** The record goes, and with a network's last record what was made for the network. */
+async function forget(deps: CniDeps, bound: BoundList, attachment: CachedAttachment): Promise<void> {
   await deps.attachments.remove(attachment);
+  // An ADD that has begun has its record already; one that begins now finds or makes what it needs.
+  if (deps.attachments.all().some(({ networkName }) => networkName === attachment.networkName)) return;
+  try {
+    await releaseNetwork(deps, bound);
+  } catch (error) {
+    deps.onLeftBehind(error);
+  }
 }
 
 /**

@@ -153,6 +153,18 @@ export async function callOnNetwork(
   });
 }
 
+/**
+ * The network's last attachment has gone: what was made here for the network as a whole goes too. Programs have no such
+ * command, and leave it.
+ */
+export async function releaseNetwork(host: PluginHost, bound: BoundList): Promise<void> {
+  if (bound.implementation === 'exec') return;
+  for (const plugin of bound.list.plugins.toReversed()) {
+    const config = deriveConfig(bound, plugin, {}, undefined);
+    await inProcessPlugin(host, plugin.type).release?.(host.pluginDeps, config);
+  }
+}
+
 /** The plugin's own keys with what the protocol adds; capability arguments only where the plugin declares them. */
 function deriveConfig(
   bound: BoundList,

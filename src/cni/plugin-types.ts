@@ -98,4 +98,11 @@ export interface InProcessPlugin {
     config: Readonly<Record<string, unknown>>,
     valid: readonly ValidAttachment[],
   ): Promise<void>;
+  /**
+   * The network's last attachment has gone: takes away what was made here for the network as a whole, and nothing that
+   * was there before or that somebody uses. An ADD may come at any time. Idempotent.
+   */
+  release?(deps: PluginDeps, config: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Takes away what belongs to containers that are not among these, of whatever network. No ADD or DEL runs meanwhile. */
+  sweep?(deps: PluginDeps, knownContainerIds: ReadonlySet<string>): Promise<void>;
 }

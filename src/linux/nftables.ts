@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { errnoOf, messageOf } from '../lib/errors.ts';
 import { runCommand } from './command.ts';
 import { AttributeWriter } from './netlink/message.ts';
-import { NetlinkSocket } from './netlink/socket.ts';
+import { NetlinkSocket, type NetlinkCall } from './netlink/socket.ts';
 
 export type NftablesFamily = 'inet' | 'ip' | 'ip6' | 'bridge';
 
@@ -89,6 +89,8 @@ export async function listNftables(
 }
 
 const NETLINK_NETFILTER = 12;
+const NFT_MSG_GETTABLE = (10 << 8) | 1;
+const NFTA_TABLE_NAME = 1;
 const NFT_MSG_GETCHAIN = (10 << 8) | 4;
 const NFTA_CHAIN_TABLE = 1;
 const NFTA_CHAIN_NAME = 3;
@@ -96,18 +98,36 @@ const familyNumbers = { inet: 1, ip: 2, ip6: 10, bridge: 7 } as const;
 
 /** Whether the calling thread's namespace has that chain. Synchronous, some tens of microseconds. */
 export function hasNftablesChain(family: NftablesFamily, table: string, chain: string): boolean {
+  const writer = new AttributeWriter(familyHeader(family));
+  writer.string(NFTA_CHAIN_TABLE, table).string(NFTA_CHAIN_NAME, chain);
+  return isThere({
+    type: NFT_MSG_GETCHAIN,
+    payload: writer.take(),
+    operation: 'NFT_MSG_GETCHAIN',
+    about: `${table} ${chain}`,
+  });
+}
+
+/** The same for a table. */
+export function hasNftablesTable(family: NftablesFamily, table: string): boolean {
+  const writer = new AttributeWriter(familyHeader(family));
+  writer.string(NFTA_TABLE_NAME, table);
+  return isThere({
+    type: NFT_MSG_GETTABLE,
+    payload: writer.take(),
+    operation: 'NFT_MSG_GETTABLE',
+    about: table,
+  });
+}
+
+function familyHeader(family: NftablesFamily): Buffer {
+  return Buffer.from([familyNumbers[family], 0, 0, 0]);
+}
+
+function isThere(call: NetlinkCall): boolean {
   try {
     using socket = NetlinkSocket.openProtocol(NETLINK_NETFILTER);
-    const header = Buffer.from([familyNumbers[family], 0, 0, 0]);
-    const writer = new AttributeWriter(header);
-    writer.string(NFTA_CHAIN_TABLE, table).string(NFTA_CHAIN_NAME, chain);
-    const answer = socket.query({
-      type: NFT_MSG_GETCHAIN,
-      payload: writer.take(),
-      operation: 'NFT_MSG_GETCHAIN',
-      about: `${table} ${chain}`,
-    });
-    return answer !== undefined;
+    return socket.query(call) !== undefined;
   } catch (error) {
     // A kernel whose nf_tables is not loaded yet knows no chain: the first `nft` loads it.
     if (['ENOENT', 'EINVAL', 'ENOTSUP', 'EPROTONOSUPPORT'].includes(errnoOf(error) ?? '')) return false;

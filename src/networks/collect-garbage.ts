@@ -7,8 +7,8 @@ import type { CachedAttachment } from '../cni/result-cache.ts';
 import { errnoOf } from '../lib/errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { isDefaultNetworkName } from './default-network.ts';
-import { bridgeNames, removeBridge } from './host-links.ts';
-import { sweepLeases } from './leases.ts';
+import { removeBridge, unusedBridgeNames } from './host-links.ts';
+import { discardUnused, sweepLeases } from './leases.ts';
 
 export interface GarbageDeps {
   readonly cni: CniDeps;
@@ -20,7 +20,7 @@ export interface GarbageArgs {
   /** The network of the next pod; undefined when there is none. */
   readonly current: NetworkList | undefined;
   readonly isValid: (attachment: CachedAttachment) => boolean;
-  readonly isValidSandbox: (id: string) => boolean;
+  readonly validSandboxIds: ReadonlySet<string>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -47,33 +47,39 @@ export async function collectNetworkGarbage(deps: GarbageDeps, args: GarbageArgs
 
 async function sweep(deps: GarbageDeps, args: GarbageArgs, names: Set<string>): Promise<void> {
   const { cni, cacheDir, log } = deps;
-  const { current, isValid, isValidSandbox, signal } = args;
+  const { current, isValid, validSandboxIds, signal } = args;
   const dataDir = cni.pluginDeps.dataDir ?? join(cacheDir, 'networks');
-  for (const name of await builtInNames(dataDir)) names.add(name);
+  const present = await namesIn(dataDir);
+  for (const name of present.filter(isDefaultNetworkName)) names.add(name);
   if (current !== undefined) names.add(current.name);
   await cni.gate.alone(signal, async () => {
-    const known = new Set<string>();
-    const inUse = new Set<string>();
+    const known = new Set(validSandboxIds);
     for (const attachment of cni.attachments.all()) {
-      inUse.add(attachment.networkName);
       // A record that could not be undone keeps its lease until it can.
       if (attachment.implementation !== undefined || (await mayStay(attachment, isValid)))
         known.add(attachment.containerId);
     }
-    const isKnown = (id: string): boolean => known.has(id) || isValidSandbox(id);
     for (const name of names) {
       const directory = join(name === current?.name ? (leaseDirectory(current) ?? dataDir) : dataDir, name);
-      const leases = await sweepLeases(directory, isKnown);
+      const leases = await sweepLeases(directory, (id) => known.has(id), isDefaultNetworkName(name));
       if (leases.length > 0)
         log.info({ network: name, leases }, 'addresses of unknown containers given back');
     }
-    for (const name of bridgeNames(cni.pluginDeps.route)) {
-      if (!isDefaultNetworkName(name) || inUse.has(name) || current?.document.includes(`"${name}"`) === true)
-        continue;
-      removeBridge(cni.pluginDeps.route, name);
-      log.info({ bridge: name }, 'unused bridge of the built-in network removed');
-    }
+    for (const name of present) if (!names.has(name)) await discardUnused(join(dataDir, name));
+    for (const plugin of cni.inProcess) await plugin.sweep?.(cni.pluginDeps, known);
+    removeBuiltInBridges(deps, current);
   });
+}
+
+/** Those that the bridge's program made for the built-in network: it keeps no record of them. */
+function removeBuiltInBridges({ cni, log }: GarbageDeps, current: NetworkList | undefined): void {
+  const inUse = new Set(cni.attachments.all().map(({ networkName }) => networkName));
+  for (const name of unusedBridgeNames(cni.pluginDeps.route)) {
+    if (!isDefaultNetworkName(name) || inUse.has(name) || current?.document.includes(`"${name}"`) === true)
+      continue;
+    removeBridge(cni.pluginDeps.route, name);
+    log.info({ bridge: name }, 'unused bridge of the built-in network removed');
+  }
 }
 
 /** The directory that the list gives to host-local, when it gives one. */
@@ -85,9 +91,9 @@ function leaseDirectory(list: NetworkList): string | undefined {
   return undefined;
 }
 
-async function builtInNames(dataDir: string): Promise<string[]> {
+async function namesIn(directory: string): Promise<string[]> {
   try {
-    return (await readdir(dataDir)).filter(isDefaultNetworkName);
+    return await readdir(directory);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
     throw error;

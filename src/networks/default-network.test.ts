@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -21,7 +21,7 @@ function fixture(
     new DefaultNetwork({
       cacheDir,
       usedPrefixes: () => used,
-      isInUse: () => false,
+      inUse: () => [],
       discardBridge: (name) => discarded.push(name),
       ...options,
       ...more,
@@ -29,7 +29,7 @@ function fixture(
   return { open, discarded, cacheDir };
 }
 
-function subnetsOf(network: DefaultNetwork): unknown {
+function subnetsOf(network: DefaultNetwork): unknown[] {
   const ipam = network.list().plugins[0]?.['ipam'] as { ranges: { subnet: string }[][] };
   return ipam.ranges.map(([range]) => range?.subnet);
 }
@@ -71,17 +71,30 @@ test('a subnet that a route of the host uses is not taken', (t) => {
   );
 });
 
-test('the choice outlives the daemon, unless the host took the subnet while no pod was in it', (t) => {
-  const { open, discarded } = fixture(t, { subnets: '10.50.0.0/16' });
-  open().list();
-  assert.deepEqual(subnetsOf(open({ subnets: '10.60.0.0/16' })), ['10.50.0.0/16']);
+test('the choice outlives the daemon while a pod is in it, and is made anew when none is', (t) => {
+  const { open, discarded, cacheDir } = fixture(t, { subnets: '10.50.0.0/16,fd50::/64' });
+  const inUse = () => [
+    { networkName: 'other', config: '{}' },
+    { networkName: 'gantry0', config: open().list().document },
+  ];
+  const later = { subnets: '10.60.0.0/16', inUse };
+  assert.deepEqual(subnetsOf(open(later)), ['10.50.0.0/16', 'fd50::/64']);
   const bridge = { prefix: requirePrefix('10.50.0.0/16', 'bridge'), linkName: 'gantry0' };
-  assert.deepEqual(subnetsOf(open({ usedPrefixes: () => [bridge] })), ['10.50.0.0/16']);
+  assert.deepEqual(subnetsOf(open({ usedPrefixes: () => [bridge] }))[0], '10.50.0.0/16');
   const taken = { ...bridge, linkName: 'vpn0' };
-  assert.deepEqual(subnetsOf(open({ usedPrefixes: () => [taken], isInUse: () => true })), ['10.50.0.0/16']);
-  assert.deepEqual(discarded, []);
-  assert.deepEqual(subnetsOf(open({ usedPrefixes: () => [taken] })), ['10.89.0.0/16']);
-  assert.deepEqual(discarded, ['gantry0']);
+  assert.deepEqual(subnetsOf(open({ ...later, usedPrefixes: () => [taken] }))[0], '10.50.0.0/16');
+  assert.deepEqual(subnetsOf(open({ usedPrefixes: () => [taken] }))[0], '10.89.0.0/16');
+  assert.deepEqual(subnetsOf(open({ subnets: '10.60.0.0/16' })), ['10.60.0.0/16']);
+  // The records of the attachments are the only place where it is kept.
+  assert.deepEqual([readdirSync(cacheDir), discarded], [[], []]);
+});
+
+test('a choice that an older release kept in a file holds no longer than its pods', (t) => {
+  const { open, cacheDir } = fixture(t);
+  const path = join(cacheDir, 'gantry-default-network.json');
+  writeFileSync(path, JSON.stringify({ number: 0, subnets: ['10.50.0.0/16'], isAssigned: false }));
+  assert.deepEqual(subnetsOf(open()), ['10.88.0.0/16']);
+  assert.deepEqual(readdirSync(cacheDir), []);
 });
 
 test('the pod CIDR moves the network; pods that are attached keep their bridge', (t) => {
@@ -90,8 +103,9 @@ test('the pod CIDR moves the network; pods that are attached keep their bridge',
   network.list();
   assert.equal(network.assign(['10.244.3.0/24', 'fd00:3::/64']).name, 'gantry0');
   assert.deepEqual([subnetsOf(network), discarded], [['10.244.3.0/24', 'fd00:3::/64'], ['gantry0']]);
-  assert.equal(open({ isInUse: () => true }).assign(['10.244.3.0/24', 'fd00:3::/64']).name, 'gantry0');
-  const moved = open({ isInUse: (name) => name === 'gantry0' });
+  const inUse = () => [{ networkName: 'gantry0', config: '' }];
+  assert.equal(open({ inUse }).assign(['10.244.3.0/24', 'fd00:3::/64']).name, 'gantry0');
+  const moved = open({ inUse });
   assert.equal(moved.assign(['10.244.9.7/24']).name, 'gantry1');
   assert.deepEqual([subnetsOf(open()), discarded.length], [['10.244.9.0/24'], 1]);
   assert.equal(

@@ -3,9 +3,10 @@
  * ports, addresses by host-local, in a subnet that none of the host's routes uses. It is a CNI list like any other
  * (bridge + portmap): the same plugins run it, in-process or by their programs. Network and bridge are called
  * `gantry<number>`; the number goes up when the subnet must change while pods are still in the old one, since a
- * bridge has one gateway address. What was chosen is kept in `<cacheDir>/gantry-default-network.json`.
+ * bridge has one gateway address. While pods are attached, their records tell what was chosen; what the cluster assigned
+ * is kept in `<cacheDir>/gantry-default-network.json`.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { parseNetworkList, type NetworkList } from '../cni/network-list.ts';
@@ -23,8 +24,8 @@ export interface DefaultNetworkOptions {
   /** The wish: one subnet of each family at most, separated by commas. Default 10.88.0.0/16. */
   readonly subnets?: string | undefined;
   readonly usedPrefixes: UsedPrefixes;
-  /** True while a pod is attached to the network of that name. */
-  readonly isInUse: (networkName: string) => boolean;
+  /** The networks to which pods are attached, with the configuration by which they were. */
+  readonly inUse: () => readonly { readonly networkName: string; readonly config: string }[];
   /** Removes the bridge of that name, if there is one: its gateway address is not of the new subnet. */
   readonly discardBridge: (name: string) => void;
 }
@@ -36,6 +37,14 @@ const choiceSchema = z.object({
   isAssigned: z.boolean(),
 });
 type Choice = z.output<typeof choiceSchema>;
+
+/** Of a document that `#compose` made. */
+const documentSchema = z.object({
+  plugins: z.tuple([
+    z.object({ ipam: z.object({ ranges: z.array(z.tuple([z.object({ subnet: z.string() })])) }) }),
+    z.unknown(),
+  ]),
+});
 
 const namePrefix = 'gantry';
 const standardSubnet = '10.88.0.0/16';
@@ -73,24 +82,22 @@ export class DefaultNetwork {
 
   #choose(): Choice {
     const kept = this.#read();
-    if (
-      kept !== undefined &&
-      (kept.isAssigned || this.#options.isInUse(nameOf(kept)) || this.#areFree(kept))
-    ) {
+    if (kept !== undefined) {
       this.#choice = kept;
       return kept;
     }
     const wish = (this.#options.subnets ?? standardSubnet)
       .split(',')
       .map((text) => canonicalSubnet(text.trim(), 'default subnet'));
-    const number = kept === undefined ? 0 : kept.number;
     const candidates = [
       wish,
       ...standIns().map((v4) => wish.map((subnet) => (subnet.includes(':') ? subnet : v4))),
     ];
     for (const subnets of candidates) {
-      const choice = { number, subnets, isAssigned: false };
-      if (this.#areFree(choice)) return this.#keep(choice, kept);
+      const choice = { number: 0, subnets, isAssigned: false };
+      if (!this.#areFree(choice)) continue;
+      this.#choice = choice;
+      return choice;
     }
     throw new EngineError(
       'failed-precondition',
@@ -108,14 +115,28 @@ export class DefaultNetwork {
   }
 
   #numberAfter(before: Choice): number {
-    return this.#options.isInUse(nameOf(before)) ? before.number + 1 : before.number;
+    return this.#isInUse(nameOf(before)) ? before.number + 1 : before.number;
   }
 
+  #isInUse(networkName: string): boolean {
+    return this.#options.inUse().some((each) => each.networkName === networkName);
+  }
+
+  /** What was assigned, else what the pods that are there are attached to; undefined when there is neither. */
   #read(): Choice | undefined {
+    const assigned = this.#readFile();
+    if (assigned?.isAssigned === true) return assigned;
+    // An older release kept every choice there.
+    if (assigned !== undefined) rmSync(this.#path(), { force: true });
+    const choices = this.#options.inUse().flatMap((each) => choiceOf(each) ?? []);
+    return choices.toSorted((one, other) => other.number - one.number)[0];
+  }
+
+  #readFile(): Choice | undefined {
     try {
       return choiceSchema.parse(JSON.parse(readFileSync(this.#path(), 'utf8')));
     } catch {
-      // Absent or damaged: the choice can be made again, nothing else is in the file.
+      // Absent or damaged: the cluster assigns again, nothing else is in the file.
       return undefined;
     }
   }
@@ -167,6 +188,18 @@ export class DefaultNetwork {
       plugins: [bridge, portmap],
     };
     return parseNetworkList({ source: 'built-in', text: JSON.stringify(document) });
+  }
+}
+
+function choiceOf(attached: { readonly networkName: string; readonly config: string }): Choice | undefined {
+  if (!isDefaultNetworkName(attached.networkName)) return undefined;
+  try {
+    const { plugins } = documentSchema.parse(JSON.parse(attached.config));
+    const subnets = plugins[0].ipam.ranges.map(([{ subnet }]) => canonicalSubnet(subnet, 'recorded subnet'));
+    return { number: Number(attached.networkName.slice(namePrefix.length)), subnets, isAssigned: false };
+  } catch {
+    // Another engine's network of that name.
+    return undefined;
   }
 }
 

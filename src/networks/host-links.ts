@@ -15,11 +15,11 @@ export function usedPrefixes(socket: RouteSocket): ReturnType<UsedPrefixes> {
   }));
 }
 
-/** The names of the host's bridges. */
-export function bridgeNames(socket: RouteSocket): string[] {
-  return listLinks(socket)
-    .filter(({ kind }) => kind === 'bridge')
-    .map(({ name }) => name);
+/** The names of the host's bridges that have no port. */
+export function unusedBridgeNames(socket: RouteSocket): string[] {
+  const links = listLinks(socket);
+  const masters = new Set(links.map(({ masterIndex }) => masterIndex));
+  return links.filter(({ kind, index }) => kind === 'bridge' && !masters.has(index)).map(({ name }) => name);
 }
 
 /** Idempotent; a link of that name which is no bridge is left alone. */

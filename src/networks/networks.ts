@@ -2,6 +2,8 @@
  * The pods' network: which one it is, who is attached to it, whether it is ready, and what is given back when its
  * owner is gone. The attachments recorded in the CNI cache are the truth; they survive the daemon.
  */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { callPlugin, fastPathObstacle } from '../cni/plugin-chain.ts';
 import { hasCapability, type NetworkList } from '../cni/network-list.ts';
 import { addNetwork, delNetwork, type CniDeps } from '../cni/network-operations.ts';
@@ -9,6 +11,7 @@ import { checkNetwork, statusNetwork } from '../cni/network-upkeep.ts';
 import { PluginVersions } from '../cni/exec-plugin.ts';
 import { OperationGate } from '../cni/operation-gate.ts';
 import type { CniResult, InProcessPlugin, PluginDeps } from '../cni/plugin-types.ts';
+import { runDirOf } from '../cni/plugins/made-links.ts';
 import { AttachmentCache, type CachedAttachment } from '../cni/result-cache.ts';
 import { currentVersion } from '../cni/versions.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
@@ -62,6 +65,7 @@ const statusKeptMs = 5000;
 
 /** Loads the attachments and the configuration, and begins to watch it. */
 export async function openNetworks(options: NetworksOptions, signal?: AbortSignal): Promise<Networks> {
+  await makeDirectories(options);
   const attachments = await AttachmentCache.open(options.cacheDir);
   signal?.throwIfAborted();
   for (const fault of attachments.faults)
@@ -89,13 +93,15 @@ export class Networks implements AsyncDisposable {
       timeoutMs: options.pluginTimeoutMs ?? defaultPluginTimeoutMs,
       gate: new OperationGate(),
       attachments,
+      onLeftBehind: (error) =>
+        log.warn({ error: messageOf(error) }, 'what a network without pods had is left for the next start'),
     };
     this.#inherited = new Set(attachments.all());
     const builtIn = new DefaultNetwork({
       cacheDir,
       subnets: options.defaultSubnets,
       usedPrefixes: () => usedPrefixes(pluginDeps.route),
-      isInUse: (name) => attachments.all().some(({ networkName }) => networkName === name),
+      inUse: () => attachments.all(),
       discardBridge: (name) => removeBridge(pluginDeps.route, name),
     });
     const { confDir, templatePath } = options;
@@ -197,7 +203,7 @@ export class Networks implements AsyncDisposable {
       { cni: this.#cni, cacheDir, log },
       {
         current: this.#currentOrNone(),
-        isValidSandbox: (id) => valid.has(id),
+        validSandboxIds: valid,
         isValid: (attachment) => valid.has(attachment.containerId) || !this.#inherited.has(attachment),
         signal,
       },
@@ -244,6 +250,18 @@ export class Networks implements AsyncDisposable {
       { sandboxId, network: list.name, ports },
       'no plugin of the network opens host ports',
     );
+  }
+}
+
+/** Of the daemon and not of a pod: what pods put there goes with them, the directories themselves stay. */
+async function makeDirectories({ cacheDir, pluginDeps, log }: NetworksOptions): Promise<void> {
+  try {
+    await mkdir(join(cacheDir, 'results'), { recursive: true, mode: 0o700 });
+    await mkdir(pluginDeps.dataDir ?? join(cacheDir, 'networks'), { recursive: true, mode: 0o755 });
+    await mkdir(runDirOf(pluginDeps), { recursive: true, mode: 0o700 });
+  } catch (error) {
+    // Whoever needs them says so.
+    log.debug({ error: messageOf(error) }, 'the directories of the network attachments cannot be made yet');
   }
 }
 

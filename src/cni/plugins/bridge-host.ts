@@ -10,10 +10,11 @@ import type { Link } from '../../linux/netlink/link-message.ts';
 import type { RouteSocket } from '../../linux/netlink/socket.ts';
 import type { PluginDeps } from '../plugin-types.ts';
 import type { BridgeConfig } from './bridge-config.ts';
+import { makeLink } from './made-links.ts';
 
 const nameAttempts = 10;
 
-/** The bridge, made if it is not there, and up. @throws EngineError failed-precondition when the name is another link's */
+/** The bridge, made (and recorded as ours) if it is not there, and up. @throws EngineError failed-precondition when the name is another link's */
 export async function ensureBridge(deps: PluginDeps, config: BridgeConfig): Promise<Link> {
   const { bridge: name, mtu, filtersVlans } = config;
   let link = getLink(deps.route, name);
@@ -23,7 +24,7 @@ export async function ensureBridge(deps: PluginDeps, config: BridgeConfig): Prom
       ...(mtu === undefined ? {} : { mtu }),
       ...(filtersVlans ? { vlanFiltering: true } : {}),
     };
-    tolerate('EEXIST', () => createBridge(deps.route, options));
+    tolerate('EEXIST', () => makeLink(deps, name, () => createBridge(deps.route, options)));
     link = getLink(deps.route, name);
   }
   if (link === undefined)
@@ -95,7 +96,9 @@ export async function ensureVlanPort(deps: PluginDeps, config: BridgeConfig, bri
     trunk: [],
   };
   try {
-    connectPod(deps, plain, { bridge, netnsPath: '/proc/thread-self/ns/net', ifName: name });
+    makeLink(deps, name, () =>
+      connectPod(deps, plain, { bridge, netnsPath: '/proc/thread-self/ns/net', ifName: name }),
+    );
   } catch (error) {
     // Another process may have been faster.
     if (getLink(deps.route, name) === undefined) throw error;

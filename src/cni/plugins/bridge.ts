@@ -6,9 +6,9 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EngineError } from '../../lib/errors.ts';
 import { requirePrefix } from '../../lib/ip-address.ts';
-import { deleteLinkSlowly, getLink, setLink } from '../../linux/netlink/links.ts';
+import { KeyedLock } from '../../lib/keyed-lock.ts';
+import { getLink, setLink } from '../../linux/netlink/links.ts';
 import type { Link } from '../../linux/netlink/link-message.ts';
-import { RouteSocket } from '../../linux/netlink/socket.ts';
 import type {
   CniDns,
   CniInterface,
@@ -22,12 +22,14 @@ import { checkAttachment } from './bridge-check.ts';
 import { parseBridgeConfig, unknownBridgeKey, type BridgeConfig } from './bridge-config.ts';
 import { connectPod, ensureBridge, ensureGateway, ensureVlanPort, vlanPortName } from './bridge-host.ts';
 import { completeAddresses, configurePod, requirePodLink } from './bridge-pod.ts';
+import { deleteHostLink, deleteIfThere } from './delete-link.ts';
+import { runDirOf } from './made-links.ts';
 import { Masquerade, type Member } from './masquerade.ts';
-import { networkSuffix, ownerLabel } from './owner-label.ts';
+import { isLabelOfAny, networkSuffix, ownerLabel } from './owner-label.ts';
 import { openPod, openPodIfThere, requireNetns } from './pod-link.ts';
 import { SpoofCheck } from './spoof-check.ts';
+import { recordedBridges, removeUnusedBridge } from './unused-bridge.ts';
 
-const defaultRunDir = '/run/gantry/cni';
 const carrierPausesMs = [0, 1, 5, 20, 50, 100, 250, 500, 1000];
 
 export class BridgePlugin implements InProcessPlugin {
@@ -35,6 +37,8 @@ export class BridgePlugin implements InProcessPlugin {
   readonly #ipam: InProcessPlugin;
   readonly #masquerade = new Masquerade();
   readonly #spoofCheck = new SpoofCheck();
+  /** A bridge is not taken away between being found and getting its port. */
+  readonly #bridges = new KeyedLock<string>();
 
   /** `ipam` is the one IPAM plugin that exists in-process. */
   constructor(ipam: InProcessPlugin) {
@@ -50,17 +54,20 @@ export class BridgePlugin implements InProcessPlugin {
     return ipamKey === undefined ? undefined : `ipam.${ipamKey}`;
   }
 
-  /** What was made is undone before an error is thrown, but for the bridge, which belongs to all. */
+  /** What was made is undone before an error is thrown, but for the bridge, which belongs to all: `release` takes it. */
   async add(deps: PluginDeps, request: PluginRequest): Promise<CniResult> {
     const config = parseBridgeConfig(request);
     const netnsPath = requireNetns(request);
     // A fault in the configuration is found before anything is made.
     if (config.hasAddresses) await this.#ipam.status?.(deps, request.config);
     await using undo = new AsyncDisposableStack();
-    const bridge = await ensureBridge(deps, config);
     using pod = await openPod(deps, netnsPath);
-    const host = connectPod(deps, config, { bridge, netnsPath, ifName: request.ifName });
-    undo.defer(async () => await removeHostLink(host));
+    const { bridge, host } = await this.#bridges.run(config.bridge, undefined, async () => {
+      const found = await ensureBridge(deps, config);
+      const args = { bridge: found, netnsPath, ifName: request.ifName };
+      return { bridge: found, host: connectPod(deps, config, args) };
+    });
+    undo.defer(async () => await deleteHostLink(host.index));
     const link = requirePodLink(pod, request.ifName);
     if (config.macspoofchk) {
       const label = labelOf(config, request);
@@ -141,13 +148,33 @@ export class BridgePlugin implements InProcessPlugin {
     await this.#spoofCheck.remove((label) => label.endsWith(suffix) && !labels.has(label));
   }
 
+  async release(deps: PluginDeps, config: Readonly<Record<string, unknown>>): Promise<void> {
+    const parsed = parseBridgeConfig({ config, args: {} });
+    if (parsed.hasAddresses) await this.#ipam.release?.(deps, config);
+    await this.#removeUnusedBridges(deps);
+  }
+
+  async sweep(deps: PluginDeps, knownContainerIds: ReadonlySet<string>): Promise<void> {
+    await this.#masquerade.sweep(runDirOf(deps), (containerId) => knownContainerIds.has(containerId));
+    const isKnown = isLabelOfAny(knownContainerIds);
+    await this.#spoofCheck.remove((label) => !isKnown(label));
+    await this.#removeUnusedBridges(deps);
+  }
+
+  /** Of all networks: the network may have had another bridge under an older configuration. */
+  async #removeUnusedBridges(deps: PluginDeps): Promise<void> {
+    for (const name of recordedBridges(deps)) {
+      await this.#bridges.run(name, undefined, async () => await removeUnusedBridge(deps, name));
+    }
+  }
+
   /** The path of the namespace is gone, but a process may keep the namespace, and so its link to the bridge. */
   async #removeStrayPort(deps: PluginDeps, config: BridgeConfig, request: PluginRequest): Promise<void> {
     const bridgeIndex = getLink(deps.route, config.bridge)?.index;
     for (const { name, mac, sandbox } of request.prevResult?.interfaces ?? []) {
       const link = sandbox === undefined ? getLink(deps.route, name) : undefined;
       const isOurs = link?.kind === 'veth' && link.masterIndex === bridgeIndex && link.mac === mac;
-      if (link !== undefined && isOurs && name !== vlanPortName(config)) await removeHostLink(link);
+      if (link !== undefined && isOurs && name !== vlanPortName(config)) await deleteHostLink(link.index);
     }
   }
 
@@ -174,10 +201,6 @@ function ipamTypeOf(config: Readonly<Record<string, unknown>>): string {
   const ipam = config['ipam'];
   if (typeof ipam !== 'object' || ipam === null || !('type' in ipam)) return '';
   return String(ipam.type);
-}
-
-function runDirOf(deps: PluginDeps): string {
-  return deps.runDir ?? defaultRunDir;
 }
 
 function memberOf(config: BridgeConfig, request: PluginRequest): Member {
@@ -226,20 +249,6 @@ async function untilUp(deps: PluginDeps, name: string): Promise<void> {
 async function enable(deps: PluginDeps, name: string): Promise<void> {
   // Writing would fail where /proc/sys is read-only, although nothing is to be changed.
   if (readFileSync(`/proc/sys/${name}`, 'utf8').trim() !== '1') await deps.writeSysctl(undefined, name, '1');
-}
-
-async function removeHostLink(host: Link): Promise<void> {
-  using socket = RouteSocket.open();
-  await deleteIfThere(socket, host.index);
-}
-
-/** The namespace may take its links away at the same time. */
-async function deleteIfThere(socket: RouteSocket, index: number): Promise<void> {
-  try {
-    await deleteLinkSlowly(socket, index);
-  } catch (error) {
-    if (getLink(socket, index) !== undefined) throw error;
-  }
 }
 
 function hasDns(dns: BridgeConfig['dns']): dns is NonNullable<BridgeConfig['dns']> {

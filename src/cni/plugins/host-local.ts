@@ -97,6 +97,11 @@ export class HostLocalPlugin implements InProcessPlugin {
       }
     });
   }
+
+  async release(deps: PluginDeps, config: Readonly<Record<string, unknown>>): Promise<void> {
+    const directory = directoryOf(deps, parseLeaseLocation(config));
+    await this.#directories.locked(directory, 'existing', (leases) => leases?.discardIfUnused('ours'));
+  }
 }
 
 function directoryOf(deps: PluginDeps, config: Pick<HostLocalConfig, 'network' | 'dataDir'>): string {

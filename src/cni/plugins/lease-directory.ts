@@ -1,14 +1,17 @@
 /**
  * Leases on disk, in the layout of the host-local program, which may work on the same directory: one file an address,
- * named after it, holding `<container id>\r\n<interface>`; `last_reserved_ip.<set>`; and `lock`, held by flock.
+ * named after it, holding `<container id>\r\n<interface>`; `last_reserved_ip.<set>`; and `lock`, held by flock. A
+ * directory that was made here says so in its lock, which is empty otherwise, and goes with its last lease.
  */
 import {
   closeSync,
   constants,
+  fstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -26,12 +29,17 @@ export interface LeaseOwner {
 }
 
 const lastPrefix = 'last_reserved_ip.';
+const lockName = 'lock';
+/** In the lock of a directory that was made here; host-local's program never reads it. */
+const ourMark = 'gantry\n';
 const lockPatienceMs = 20_000;
 
 /** The lease directories of this process: takes turns among its own requests before it asks for the file's lock. */
 export class LeaseDirectories {
   readonly #turns = new KeyedLock<string>();
   readonly #known = new Map<string, Map<string, string>>();
+  /** By directory and file name: an address rests also when its directory was taken away in between. */
+  readonly #rested = new Map<string, Map<string, string>>();
 
   /**
    * Runs synchronous work with the directory locked against everybody. The directory is made if `create` is set;
@@ -44,25 +52,32 @@ export class LeaseDirectories {
     work: (leases: Leases | undefined) => T,
   ): Promise<T> {
     return await this.#turns.run(directory, undefined, async () => {
-      if (mode === 'create') mkdirSync(directory, { recursive: true, mode: 0o755 });
-      const fd = openLock(directory);
-      if (fd === undefined) {
-        this.#known.delete(directory);
-        return work(undefined);
-      }
-      try {
-        await waitForLock(fd, directory);
-        return work(new Leases(directory, this.#contentsOf(directory)));
-      } finally {
-        closeSync(fd);
+      for (;;) {
+        const fd = openLock(directory, mode);
+        if (fd === undefined) {
+          this.#known.delete(directory);
+          return work(undefined);
+        }
+        try {
+          await waitForLock(fd, directory);
+          // Whoever held it took the directory away: this lock keeps nobody out any more.
+          if (fstatSync(fd).nlink === 0) continue;
+          return work(new Leases(directory, mapOf(this.#known, directory), mapOf(this.#rested, directory)));
+        } finally {
+          closeSync(fd);
+        }
       }
     });
   }
+}
 
-  #contentsOf(directory: string): Map<string, string> {
-    const known = this.#known.get(directory) ?? new Map<string, string>();
-    this.#known.set(directory, known);
-    return known;
+/** True for a lease directory that was not there before one of our ADDs needed it. */
+export function isMadeHere(directory: string): boolean {
+  try {
+    return readFileSync(join(directory, lockName), 'utf8') === ourMark;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;
+    throw error;
   }
 }
 
@@ -70,12 +85,14 @@ export class LeaseDirectories {
 export class Leases {
   readonly #directory: string;
   readonly #contents: Map<string, string>;
+  readonly #rested: Map<string, string>;
   readonly #taken = new Set<string>();
 
   /** `remembered` spares reading files that were read before; who owns a lease is always read again before it matters. */
-  constructor(directory: string, remembered: Map<string, string>) {
+  constructor(directory: string, remembered: Map<string, string>, rested: Map<string, string>) {
     this.#directory = directory;
     this.#contents = remembered;
+    this.#rested = rested;
     const names = new Set(readdirSync(directory));
     for (const name of remembered.keys()) if (!names.has(name)) remembered.delete(name);
     for (const name of names) {
@@ -140,11 +157,37 @@ export class Leases {
 
   /** Undefined when there is none, or what is there cannot be read. */
   lastReserved(setIndex: number): IpAddress | undefined {
-    return parseIp(this.#read(lastPrefix + setIndex));
+    const name = lastPrefix + setIndex;
+    return parseIp(this.#read(name)) ?? parseIp(this.#rested.get(name) ?? '');
   }
 
   rememberLast(setIndex: number, address: IpAddress): void {
-    writeFileSync(join(this.#directory, lastPrefix + setIndex), formatIp(address), { mode: 0o600 });
+    const name = lastPrefix + setIndex;
+    writeFileSync(join(this.#directory, name), formatIp(address), { mode: 0o600 });
+    this.#rested.delete(name);
+  }
+
+  /**
+   * Takes the directory away when it holds no lease, nor anything that is not of its layout; with `ours` only one that
+   * was made here. Nothing may be done with these leases afterwards.
+   */
+  discardIfUnused(whose: 'ours' | 'anybodys'): void {
+    const names = readdirSync(this.#directory);
+    const isOurs = whose === 'anybodys' || isMadeHere(this.#directory);
+    const last = names.filter((name) => name.startsWith(lastPrefix));
+    if (!isOurs || this.#taken.size > 0 || names.length > last.length + 1) return;
+    for (const name of last) {
+      this.#rested.set(name, this.#read(name));
+      this.#remove(name);
+    }
+    // Those who wait for the lock find that it has no name any more.
+    this.#remove(lockName);
+    try {
+      rmdirSync(this.#directory);
+    } catch (error) {
+      // Another process has just begun to use it.
+      if (errnoOf(error) !== 'ENOTEMPTY') throw error;
+    }
   }
 
   #holding(content: string): IpAddress[] {
@@ -192,9 +235,18 @@ function keyOf(address: IpAddress): string {
   return `${address.family} ${address.value}`;
 }
 
-function openLock(directory: string): number | undefined {
+function mapOf(maps: Map<string, Map<string, string>>, key: string): Map<string, string> {
+  const map = maps.get(key) ?? new Map<string, string>();
+  maps.set(key, map);
+  return map;
+}
+
+function openLock(directory: string, mode: 'create' | 'existing'): number | undefined {
+  const path = join(directory, lockName);
+  const isMade = mode === 'create' && mkdirSync(directory, { recursive: true, mode: 0o755 }) !== undefined;
   try {
-    return openSync(join(directory, 'lock'), constants.O_RDONLY | constants.O_CREAT, 0o750);
+    if (isMade) writeFileSync(path, ourMark, { mode: 0o750 });
+    return openSync(path, constants.O_RDONLY | constants.O_CREAT, 0o750);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;

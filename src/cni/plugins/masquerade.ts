@@ -5,13 +5,15 @@
  */
 import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { EngineError, errnoOf } from '../../lib/errors.ts';
 import { formatPrefix, networkOf, type IpPrefix } from '../../lib/ip-address.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
-import { applyNftables, hasNftablesChain } from '../../linux/nftables.ts';
+import { applyNftables, hasNftablesChain, hasNftablesTable, listNftables } from '../../linux/nftables.ts';
 
 const family = 'inet';
 const table = 'gantry_masquerade';
+const chainSchema = z.object({ chain: z.object({ name: z.string() }) });
 
 /** One attachment to a network, as far as masquerading needs to know it. */
 export interface Member {
@@ -52,6 +54,18 @@ export class Masquerade {
       const [memberOf, containerId = '', ifName = ''] = name.split(',');
       return memberOf === network && !isValid(containerId, ifName);
     });
+  }
+
+  /** Takes away the members of containers that are not known, and rules that have lost their members. */
+  async sweep(runDir: string, isKnown: (containerId: string) => boolean): Promise<void> {
+    await this.#removeWhere(runDir, (name) => !isKnown(name.split(',')[1] ?? ''));
+    using _ = await this.#turns.acquire('rules');
+    if (!hasNftablesTable(family, table)) return;
+    const kept = new Set(entriesOf(membersRoot(runDir)));
+    const objects = (await listNftables(family, table)) ?? [];
+    const chains = objects.flatMap((object) => chainSchema.safeParse(object).data?.chain.name ?? []);
+    for (const name of chains.filter((chain) => !kept.has(chain))) await dropChain(name);
+    if (kept.size === 0) await applyNftables([{ delete: { table: { family, name: table } } }]);
   }
 
   /** @throws EngineError failed-precondition when the rules of a subnet are gone */

@@ -8,12 +8,22 @@ const maxLabelChars = 120;
 export function ownerLabel(network: string, containerId: string, ifName: string): string {
   const label = `${containerId}/${ifName}${networkSuffix(network)}`;
   if (label.length <= maxLabelChars) return label;
-  return `sha256-${digest(containerId)}/${ifName}${networkSuffix(network)}`;
+  return `${digestOwner(containerId)}/${ifName}${networkSuffix(network)}`;
 }
 
 /** How the labels of a network's attachments end. */
 export function networkSuffix(network: string): string {
   return `@${network.length <= maxNetworkChars ? network : `sha256-${digest(network)}`}`;
+}
+
+/** Says whether a label is of one of the containers, on whatever network. */
+export function isLabelOfAny(containerIds: Iterable<string>): (label: string) => boolean {
+  const owners = new Set([...containerIds].flatMap((id) => [id, digestOwner(id)]));
+  return (label) => owners.has(label.split('/')[0] ?? '');
+}
+
+function digestOwner(containerId: string): string {
+  return `sha256-${digest(containerId)}`;
 }
 
 function digest(text: string): string {

@@ -13,7 +13,7 @@ import type {
   ValidAttachment,
 } from '../plugin-types.ts';
 import { createElement, deleteElement, listOwnedElements, type OwnedElement } from './nftables-elements.ts';
-import { networkSuffix, ownerLabel } from './owner-label.ts';
+import { isLabelOfAny, networkSuffix, ownerLabel } from './owner-label.ts';
 import {
   describePort,
   isSameKey,
@@ -81,6 +81,11 @@ export class PortmapPlugin implements InProcessPlugin {
     const suffix = networkSuffix(network);
     const labels = new Set(valid.map((each) => ownerLabel(network, each.containerID, each.ifname)));
     await this.#remove((comment) => comment.endsWith(suffix) && !labels.has(comment));
+  }
+
+  async sweep(_deps: PluginDeps, knownContainerIds: ReadonlySet<string>): Promise<void> {
+    const isKnown = isLabelOfAny(knownContainerIds);
+    await this.#remove((comment) => !isKnown(comment));
   }
 
   async #remove(isGone: (comment: string) => boolean): Promise<void> {

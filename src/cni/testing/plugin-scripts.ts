@@ -71,6 +71,9 @@ export class PluginScripts implements Disposable {
       versions: new PluginVersions(),
       timeoutMs: options.timeoutMs ?? 20_000,
       gate: new OperationGate(),
+      onLeftBehind: (error) => {
+        throw error;
+      },
       attachments: await AttachmentCache.open(join(this.directory, 'cache')),
     };
   }

@@ -1,0 +1,53 @@
+/** Takes a bridge away that was made here and that nothing uses any more. */
+import { getLink, listLinks } from '../../linux/netlink/links.ts';
+import type { Link } from '../../linux/netlink/link-message.ts';
+import type { PluginDeps } from '../plugin-types.ts';
+import { deleteHostLink } from './delete-link.ts';
+import { forgetLink, isMadeHere, madeLinkNames } from './made-links.ts';
+
+/**
+ * Removes the bridge with the VLAN ports that were made for its gateways. Left alone: a bridge that was there before the
+ * first pod, or was made by somebody else; one with a port, whosever it is; one on which another link stands or that is
+ * itself part of another. The caller keeps attachments to this bridge away. Idempotent.
+ */
+export async function removeUnusedBridge(deps: PluginDeps, name: string): Promise<void> {
+  const bridge = getLink(deps.route, name);
+  if (bridge === undefined || !isMadeHere(deps, bridge)) {
+    for (const each of recordsOf(deps, name)) forgetStale(deps, each);
+    return;
+  }
+  const links = listLinks(deps.route);
+  const vlanPorts = links.filter((link) => link.name.startsWith(`${name}.`) && isMadeHere(deps, link));
+  if (isUsed(bridge, vlanPorts, links)) return;
+  for (const link of [...vlanPorts, bridge]) {
+    await deleteHostLink(link.index);
+    forgetLink(deps, link.name);
+  }
+}
+
+/** The names of the bridges that may have been made here: recorded, and no VLAN's port. */
+export function recordedBridges(deps: PluginDeps): string[] {
+  const names = madeLinkNames(deps);
+  return names.filter((name) => getLink(deps.route, name)?.kind !== 'veth');
+}
+
+function isUsed(bridge: Link, vlanPorts: readonly Link[], links: readonly Link[]): boolean {
+  const ownPorts = new Set(vlanPorts.map(({ linkIndex }) => linkIndex));
+  return (
+    bridge.masterIndex !== undefined ||
+    links.some(({ index, masterIndex }) => masterIndex === bridge.index && !ownPorts.has(index)) ||
+    // The index is another namespace's where there is an id of one.
+    links.some(({ linkIndex, linkNetnsId }) => linkIndex === bridge.index && linkNetnsId === undefined)
+  );
+}
+
+/** The bridge's own record and those of its VLANs. */
+function recordsOf(deps: PluginDeps, name: string): string[] {
+  return madeLinkNames(deps).filter((each) => each === name || each.startsWith(`${name}.`));
+}
+
+/** A record whose link went by another hand. */
+function forgetStale(deps: PluginDeps, name: string): void {
+  const link = getLink(deps.route, name);
+  if (link === undefined || !isMadeHere(deps, link)) forgetLink(deps, name);
+}
