@@ -27,7 +27,26 @@ test('kinds follow what the runtimes say', () => {
   assert.equal(kindOf("cannot open directory '/run/x/t1': No such file or directory"), 'not-found');
   assert.equal(kindOf('the container `t1` is not in `created` or `stopped` state'), 'failed-precondition');
   assert.equal(kindOf('write: No space left on device'), 'resource-exhausted');
+  assert.equal(kindOf('the container `t1` is not running'), 'failed-precondition');
+  assert.equal(kindOf('time="t" level=error msg="container not running"'), 'failed-precondition');
+  assert.equal(kindOf('container `t1` already exists'), 'already-exists');
+  assert.equal(kindOf('exec container process `/x`: Exec format error'), 'failed-precondition');
+  assert.equal(kindOf('chdir to `/x` failed: No such file or directory'), 'failed-precondition');
   assert.equal(kindOf('something else'), 'internal');
+});
+
+test('what a container calls its files decides no kind', () => {
+  const kindOf = (text: string): string => runtimeError('delete', text, '').kind;
+  for (const name of [
+    'container does not exist',
+    'container `t1` already exists',
+    'open `/x/status`: No such file or directory',
+    'no space left on device',
+    'not running',
+  ]) {
+    assert.equal(kindOf(`rmdir \`/sys/fs/cgroup/pod/${name}\`: Device or resource busy`), 'internal', name);
+    assert.equal(kindOf(`executable file \`${name}\` not found in $PATH`), 'failed-precondition', name);
+  }
 });
 
 test('a silent runtime is described by the fallback, a loud one is cut', () => {

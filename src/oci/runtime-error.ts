@@ -11,17 +11,29 @@ const prefixes = [
   /^unable to start container process: /,
 ];
 
+/**
+ * Whole messages, or their ends: an image's program may be called "container does not exist", and a container that is still
+ * there must not pass for one that is gone.
+ */
 const kinds: readonly (readonly [RegExp, ErrorKind])[] = [
-  [/container .*does not exist|container does not exist/i, 'not-found'],
-  [/(?:error opening file|cannot open directory|open) [`'"].*: No such file or directory/i, 'not-found'],
-  [/already exists/i, 'already-exists'],
-  [/executable file .*not found|exec(?:utable)? .*: no such file or directory/i, 'failed-precondition'],
-  [/exec.*(?:permission denied|exec format error)|chdir/i, 'failed-precondition'],
+  [/^container (?:`[\w-]+` )?does not exist$/, 'not-found'],
   [
-    /not running|is not in .* state|cannot .* a (?:stopped|paused) container|not in the .*state/i,
+    /^(?:error opening file|cannot open directory|open) [`'"][^`'"]*\/[\w-]+(?:\/status)?[`'"]: No such file or directory$/,
+    'not-found',
+  ],
+  [/^container (?:`[\w-]+`|with given ID) already exists$/, 'already-exists'],
+  [/^executable file [`"].*[`"] not found/s, 'failed-precondition'],
+  [
+    /^(?:exec|open executable).*(?:not found in \$PATH|no such file or directory|permission denied|exec format error)$/is,
     'failed-precondition',
   ],
-  [/no space left on device|cannot allocate memory|too many open files/i, 'resource-exhausted'],
+  [/^chdir to /, 'failed-precondition'],
+  [
+    /^(?:the )?container (?:`[\w-]+` )?(?:is )?(?:not running|paused|not in (?:the )?[`\w ]+ state)$/,
+    'failed-precondition',
+  ],
+  [/^cannot [\w ]+ a(?: container that has)? (?:stopped|paused)(?: container)?$/, 'failed-precondition'],
+  [/(?:^|: )(?:no space left on device|cannot allocate memory|too many open files)$/i, 'resource-exhausted'],
 ];
 
 /** The last error in a runtime's output, without time stamps and the runtime's own prefixes. Empty when it said nothing. */
