@@ -1,0 +1,67 @@
+/** What the suite wants of the node that it runs on, done inside the node's own mount namespace. */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+
+/** The kubelet would be started through systemd where these are on PATH, whether systemd runs or not. */
+const systemdTools = ['systemd-run', 'systemctl', 'journalctl'];
+
+/** Prepares the node. `kernelDirectory` holds the VM's kernel and its `config`, where the node is a VM. */
+export function prepareNode(kernelDirectory: string | undefined): void {
+  hideSystemd();
+  showKernelConfig(kernelDirectory);
+  for (const path of ['/var/lib/kubelet', '/var/log/pods', '/var/log/containers'])
+    mkdirSync(path, { recursive: true });
+}
+
+/** A file without the execute bit lies over each of them: a search of PATH passes it by. */
+function hideSystemd(): void {
+  for (const directory of ['/usr/bin', '/bin'])
+    for (const tool of systemdTools) {
+      const path = join(directory, tool);
+      if (existsSync(path)) execFileSync('mount', ['--bind', '/dev/null', path]);
+    }
+}
+
+/** The suite's system check reads /proc/config.gz or /boot/config-RELEASE. */
+function showKernelConfig(kernelDirectory: string | undefined): void {
+  if (existsSync('/proc/config.gz') || existsSync(`/boot/config-${release()}`)) return;
+  if (kernelDirectory === undefined)
+    throw new Error(`the kernel's configuration is neither in /proc/config.gz nor /boot/config-${release()}`);
+  execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/boot']);
+  copyFileSync(join(kernelDirectory, 'config'), `/boot/config-${release()}`);
+}
+
+/**
+ * The kubelet's configuration, as JSON, which it takes for YAML. The suite sets what lets it talk to the kubelet. How
+ * full this machine's disk is must not decide about a spec: no threshold for disks.
+ */
+export function writeKubeletConfig(path: string): void {
+  writeFileSync(
+    path,
+    JSON.stringify({
+      apiVersion: 'kubelet.config.k8s.io/v1beta1',
+      kind: 'KubeletConfiguration',
+      cgroupRoot: '/',
+      cgroupsPerQOS: true,
+      cgroupDriver: 'cgroupfs',
+      enforceNodeAllocatable: [],
+      failCgroupV1: false,
+      failSwapOn: false,
+      volumeStatsAggPeriod: '10s',
+      serializeImagePulls: false,
+      fileCheckFrequency: '10s',
+      podCIDR: '10.100.0.0/24',
+      evictionPressureTransitionPeriod: '30s',
+      evictionHard: {
+        'memory.available': '250Mi',
+        'nodefs.available': '0%',
+        'nodefs.inodesFree': '0%',
+        'imagefs.available': '0%',
+        'imagefs.inodesFree': '0%',
+      },
+      imageGCHighThresholdPercent: 100,
+    }),
+  );
+}

@@ -1,0 +1,65 @@
+/** The command line of hack/node-e2e's second half, which runs inside the node. */
+import { parseArgs } from 'node:util';
+import { type EngineName, engineNames, type RuntimeName, runtimeNames } from './engines.ts';
+
+/** Of 1201 specs the 431 that any node must pass and that may run side by side. */
+const conformanceLabels = 'NodeConformance && !Serial && !Flaky && !Slow';
+
+export interface Options {
+  readonly engine: EngineName;
+  readonly runtime: RuntimeName;
+  /** Ginkgo's label filter: which kinds of specs. */
+  readonly labels: string;
+  /** Of these, the ones whose names match one of `focus` (all, when empty) and none of `skip`. */
+  readonly focus: readonly string[];
+  readonly skip: readonly string[];
+  readonly procs: number;
+  /** Each spec this often. */
+  readonly repeat: number;
+  /** Where logs and the report are kept; they are printed only as far as they say why something failed. */
+  readonly logs: string;
+  /** The folder of kubelet, ginkgo and e2e_node. */
+  readonly kubernetes: string;
+  /** A registry's storage with the suite's images. */
+  readonly images: string;
+  /** gantryd's entry, or containerd's folder. */
+  readonly program: string;
+}
+
+/** @throws Error with what is wrong about them */
+export function parseOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      engine: { type: 'string', default: 'gantry' },
+      runtime: { type: 'string' },
+      labels: { type: 'string', default: conformanceLabels },
+      focus: { type: 'string', multiple: true, default: [] },
+      skip: { type: 'string', multiple: true, default: [] },
+      procs: { type: 'string', default: '4' },
+      repeat: { type: 'string', default: '1' },
+      logs: { type: 'string', default: '' },
+      kubernetes: { type: 'string', default: '' },
+      images: { type: 'string', default: '' },
+      program: { type: 'string', default: '' },
+    },
+  });
+  const { labels, focus, skip, logs, kubernetes, images, program } = values;
+  const engine = oneOf('--engine', values.engine, engineNames);
+  const runtime = oneOf('--runtime', values.runtime ?? (engine === 'gantry' ? 'crun' : 'runc'), runtimeNames);
+  const procs = count('--procs', values.procs);
+  const repeat = count('--repeat', values.repeat);
+  return { engine, runtime, labels, focus, skip, procs, repeat, logs, kubernetes, images, program };
+}
+
+function oneOf<Name extends string>(option: string, value: string, names: readonly Name[]): Name {
+  const name = names.find((known) => known === value);
+  if (name === undefined) throw new Error(`${option} is ${value}: it must be ${names.join(' or ')}`);
+  return name;
+}
+
+function count(option: string, value: string): number {
+  if (!/^[1-9][0-9]?$/.test(value))
+    throw new Error(`${option} is ${value}: it must be a number from 1 to 99`);
+  return Number(value);
+}

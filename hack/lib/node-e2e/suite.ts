@@ -1,0 +1,70 @@
+/** One run of Kubernetes' node suite, by Ginkgo, against an engine that listens. */
+import { spawn } from 'node:child_process';
+import { createWriteStream, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { finished } from 'node:stream/promises';
+import { engineGroup } from './engines.ts';
+import { writeKubeletConfig } from './node-setup.ts';
+import type { Options } from './options.ts';
+import { readReport, type SuiteReport } from './report.ts';
+
+/** The figures and lists of the CRI in place of what cAdvisor knows: alpha in Kubernetes 1.36. */
+const featureGates = 'PodAndContainerStatsFromCRI=true,CRIListStreaming=true';
+
+/** Runs it and reads its report. `directory` must lie on a real file system. @throws Error when there is no report */
+export async function runSuite(options: Options, socket: string, directory: string): Promise<SuiteReport> {
+  // Ginkgo takes a program for one that is built already by its ending.
+  const program = join(directory, 'e2e_node.test');
+  symlinkSync(join(options.kubernetes, 'e2e_node'), program);
+  const kubeletConfig = join(directory, 'base-kubelet-config');
+  writeKubeletConfig(kubeletConfig);
+  mkdirSync(options.logs, { recursive: true });
+  const report = join(options.logs, 'report.json');
+  const argv = [
+    'run',
+    '--no-color',
+    '--timeout=24h',
+    `--procs=${options.procs}`,
+    `--label-filter=${options.labels}`,
+    ...options.focus.map((pattern) => `--focus=${pattern}`),
+    ...options.skip.map((pattern) => `--skip=${pattern}`),
+    ...(options.repeat > 1 ? [`--repeat=${options.repeat - 1}`] : []),
+    '--json-report=report.json',
+    `--output-dir=${options.logs}`,
+    program,
+    '--',
+    `--k8s-bin-dir=${options.kubernetes}`,
+    `--container-runtime-endpoint=unix://${socket}`,
+    '--node-name=node1',
+    '--prepull-images=false',
+    `--kubelet-config-file=${kubeletConfig}`,
+    `--kubelet-flags=--runtime-cgroups=/${engineGroup}`,
+    `--feature-gates=${featureGates}`,
+    `--report-dir=${options.logs}`,
+  ];
+  const exitCode = await runLogged(join(options.kubernetes, 'ginkgo'), argv, {
+    directory,
+    log: join(options.logs, 'ginkgo.log'),
+  });
+  if (!existsSync(report))
+    throw new Error(`ginkgo ended with ${exitCode} and left no report: see ginkgo.log`);
+  return readReport(readFileSync(report, 'utf8'));
+}
+
+async function runLogged(
+  command: string,
+  args: readonly string[],
+  options: { readonly directory: string; readonly log: string },
+): Promise<number | null> {
+  const log = createWriteStream(options.log);
+  const child = spawn(command, args, { cwd: options.directory, stdio: ['ignore', 'pipe', 'pipe'] });
+  child.stdout.pipe(log, { end: false });
+  child.stderr.pipe(log, { end: false });
+  const { promise, resolve, reject } = Promise.withResolvers<number | null>();
+  child.once('error', reject);
+  child.once('close', resolve);
+  const exitCode = await promise;
+  log.end();
+  await finished(log);
+  return exitCode;
+}
