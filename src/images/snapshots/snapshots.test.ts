@@ -198,6 +198,20 @@ test('du storms (kubernetes#61793, cri-dockerd#135, moby#39664): usage is walked
   await overlay.collect(new Set());
 });
 
+test('the kernel syncs nothing of a writable layer, and mounts it again within one boot', async () => {
+  const root = join(base, 'volatile');
+  await using store = newStore(root);
+  const key = newContainerId();
+  const optionsOf = (target: string): readonly string[] | undefined =>
+    readMounts().find((mount) => mount.target === target)?.superOptions;
+  for (let round = 0; round < 2; round += 1) {
+    const { rootfs } = await prepareSnapshot(store, { key, chainIds: [] });
+    assert.ok(optionsOf(rootfs)?.includes('volatile'), String(optionsOf(rootfs)));
+    await unmountSnapshot(store, key);
+  }
+  await removeSnapshot(store, key);
+});
+
 describe('a stop does not wait until everything is deleted: the next start deletes the rest', () => {
   const discarded = (root: string): { store: SnapshotStore; left: () => string[] } => {
     const store = newStore(root);

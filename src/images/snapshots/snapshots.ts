@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -143,10 +144,16 @@ function mappedId(ids: MappedIds | undefined, id: number): number {
   return ids.hostId + (id < ids.length ? id : 0);
 }
 
+/**
+ * Without syncs (`volatile`): unmounting would else wait until everything the container wrote is on the disk, to be deleted
+ * there. No power loss is outlived: after one no container is started again.
+ */
 function mountPrepared(store: SnapshotStore, request: SnapshotRequest): MountedSnapshot {
   const directory = directoryOf(store, request.key);
   const rootfs = rootfsOf(store, request.key);
   if (isMountPoint(rootfs)) return { rootfs };
+  // Where an earlier mount of this boot has left the sign that nothing of it was synced, which would refuse this one.
+  rmSync(join(directory, 'work', 'work', 'incompat'), { recursive: true, force: true });
   try {
     const { chainIds, ids } = request;
     mountOver(store, { chainIds, ids, minimum: 1 }, (lowerDirs) =>
@@ -155,7 +162,7 @@ function mountPrepared(store: SnapshotStore, request: SnapshotRequest): MountedS
         upperDir: join(directory, 'upper'),
         workDir: join(directory, 'work'),
         target: rootfs,
-        options: overlayOptions,
+        options: [...overlayOptions, 'volatile'],
       }),
     );
   } catch (error) {
