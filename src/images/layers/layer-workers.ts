@@ -49,7 +49,10 @@ export class LayerWorkers implements AsyncDisposable {
     return this.#idle.size;
   }
 
-  /** Ends as disposal does, but at once: in the middle of jobs, which reject. For jobs that can be begun again. */
+  /**
+   * Ends as disposal does, but at once: in the middle of jobs, which reject. For jobs that can be begun again, at the end of
+   * the process: what they have open stays so.
+   */
   async breakOff(): Promise<void> {
     const ended = this[Symbol.asyncDispose]();
     await Promise.all([...this.#busy].map(async (worker) => await worker.terminate()));
