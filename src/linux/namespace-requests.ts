@@ -29,12 +29,18 @@ export type NamespaceRequest =
       readonly maxBytes: number;
     };
 
+export interface NamespaceWorkerData {
+  /** 1 when nobody waits for the thread's work any more: what has not been pinned by then is not. */
+  readonly isAbandoned: Int32Array<SharedArrayBuffer>;
+}
+
 export type NamespaceResult = number | Uint8Array | undefined;
 
-export type NamespaceReply = (
+export type NamespaceOutcome =
   | { readonly ok: true; readonly result: NamespaceResult }
-  | { readonly ok: false; readonly error: PlainError }
-) & {
+  | { readonly ok: false; readonly error: PlainError };
+
+export type NamespaceReply = NamespaceOutcome & {
   /** The thread could not go back to the host's namespaces and has ended. */
   readonly stranded: boolean;
 };

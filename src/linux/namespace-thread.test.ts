@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import {
   closeSync,
+  constants,
   existsSync,
   mkdtempSync,
   openSync,
@@ -47,6 +48,26 @@ async function inside(pins: Record<'net' | 'ipc' | 'uts', string>, ...argv: stri
 }
 
 describe('NamespaceThread', () => {
+  test('a call that hangs fails by its deadline, and the next one has another thread', async () => {
+    const own = await NamespaceThread.start({ deadlineMs: 3000 });
+    const fifo = `${directory}/fifo`;
+    await execute('mkfifo', [fifo]);
+    // Warm: the deadline is not for starting the thread.
+    const { net } = await thread.pin({ kinds: ['net'], directory: `${directory}/hanging` });
+    const hung = own.readFile(net, fifo);
+    const next = own.readFile(net, '/proc/net/dev');
+    await assert.rejects(
+      hung,
+      (error) => isKind(error, 'deadline-exceeded') && /read-file .*hanging\/net/.test(String(error)),
+    );
+    assert.match((await next).toString(), /lo:/);
+    // Lets the hung one come back: it ends, and its late answer is nobody's.
+    closeSync(openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK));
+    assert.match((await own.readFile(net, '/proc/net/dev')).toString(), /lo:/);
+    await own[Symbol.asyncDispose]();
+    await thread.unpin([net]);
+  });
+
   test('pins namespaces with lo up, hostname and sysctls, and takes the pins away again', async () => {
     const pins = await thread.pin({
       kinds: allKinds,

@@ -2,15 +2,19 @@
  * The door into network, IPC and UTS namespaces: one worker thread that alone calls unshare and setns. The main thread never leaves the
  * host's namespaces. What is opened inside (a netlink socket, a TCP socket) stays bound to its namespace and is used from the main thread.
  */
+import { closeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
+import { leaveBehindAtExit, waitForAtExit } from './hung-threads.ts';
 import {
   fromPlainError,
+  type NamespaceOutcome,
   type NamespaceReply,
   type NamespaceRequest,
   type NamespaceResult,
+  type NamespaceWorkerData,
 } from './namespace-requests.ts';
 import { type NamespaceKind, parseSysctl } from './sysctl.ts';
 import { workerUrl } from './worker-url.ts';
@@ -46,23 +50,39 @@ const maxFileBytes = 16 * 1024 * 1024;
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const NETLINK_ROUTE = 0;
+/** Many times what a busy node needs: the kernel takes seconds where it makes and ends many network namespaces at once. */
+const defaultDeadlineMs = 60_000;
+/** Hung threads that are put up with before calls are refused. */
+const maxStuck = 8;
+
+/** One thread and what tells it that it was given up. */
+interface Hand extends NamespaceWorkerData {
+  readonly worker: Worker;
+}
 
 export class NamespaceThread implements AsyncDisposable {
-  #worker: Worker | undefined;
+  readonly #deadlineMs: number;
+  #hand: Hand | undefined;
+  readonly #stuck = new Set<Worker>();
+  #deadline: NodeJS.Timeout | undefined;
   /** The first is being worked on. One at a time: what the thread has not begun is never lost with it. */
   readonly #waiting: Waiting[] = [];
   #idle = Promise.withResolvers<void>();
   #closed = false;
 
-  private constructor() {
-    this.#worker = this.#startWorker();
+  private constructor(deadlineMs: number) {
+    this.#deadlineMs = deadlineMs;
+    this.#hand = this.#startWorker();
   }
 
-  /** Starts the thread; it does not keep the process alive while nothing is asked of it. */
-  static async start(): Promise<NamespaceThread> {
+  /**
+   * Starts the thread; it does not keep the process alive while nothing is asked of it. A call that has not ended by the
+   * deadline fails with EngineError deadline-exceeded, and its thread is never used again: the next calls have a new one.
+   */
+  static async start(options: { readonly deadlineMs?: number } = {}): Promise<NamespaceThread> {
     // Makes libuv's pool now, from this thread. Made later from inside a pod's namespace, all its threads would stay there for good.
     await stat('/');
-    return new NamespaceThread();
+    return new NamespaceThread(options.deadlineMs ?? defaultDeadlineMs);
   }
 
   /**
@@ -129,7 +149,7 @@ export class NamespaceThread implements AsyncDisposable {
       if (this.#waiting.length === 0) this.#idle.resolve();
     }
     await this.#idle.promise;
-    await this.#worker?.terminate();
+    await this.#hand?.worker.terminate();
   }
 
   async #ask(request: NamespaceRequest): Promise<NamespaceResult> {
@@ -143,41 +163,82 @@ export class NamespaceThread implements AsyncDisposable {
   #send(): void {
     const [first] = this.#waiting;
     if (first === undefined) return;
+    if (this.#stuck.size >= maxStuck) {
+      this.#settle({
+        ok: false,
+        error: {
+          kind: 'resource-exhausted',
+          message: `${this.#stuck.size} calls hang in namespaces of pods`,
+        },
+      });
+      return;
+    }
     // Missing when the last one has failed.
-    this.#worker ??= this.#startWorker();
-    this.#worker.ref();
-    this.#worker.postMessage(first.request);
+    this.#hand ??= this.#startWorker();
+    const hand = this.#hand;
+    this.#deadline = setTimeout(() => this.#giveUp(hand, first.request), this.#deadlineMs);
+    hand.worker.ref();
+    hand.worker.postMessage(first.request);
   }
 
-  #startWorker(): Worker {
+  #startWorker(): Hand {
+    const isAbandoned = new Int32Array(new SharedArrayBuffer(4));
     const worker = new Worker(workerUrl('./namespace-thread.worker', import.meta.url), {
       name: 'gantry-netns',
+      workerData: { isAbandoned } satisfies NamespaceWorkerData,
       execArgv: [],
     });
     worker.unref();
     worker.on('message', (reply: NamespaceReply) => {
-      if (reply.stranded) this.#worker = this.#startWorker();
+      if (this.#stuck.has(worker)) return;
+      if (reply.stranded) this.#hand = this.#startWorker();
       this.#settle(reply);
     });
     worker.on('error', (error: unknown) => {
-      if (worker !== this.#worker) return;
-      this.#worker = undefined;
-      const message = `the namespace thread failed: ${String(error)}`;
-      this.#settle({ ok: false, error: { message }, stranded: true });
+      if (worker !== this.#hand?.worker) return;
+      this.#hand = undefined;
+      this.#settle({ ok: false, error: { message: `the namespace thread failed: ${String(error)}` } });
     });
-    return worker;
+    return { worker, isAbandoned };
   }
 
-  #settle(reply: NamespaceReply): void {
+  /** The thread may still come back, from wherever it is; then it ends. */
+  #giveUp({ worker, isAbandoned }: Hand, request: NamespaceRequest): void {
+    Atomics.store(isAbandoned, 0, 1);
+    this.#hand = undefined;
+    this.#stuck.add(worker);
+    worker.unref();
+    leaveBehindAtExit(worker);
+    worker.on('message', (reply: NamespaceReply) => {
+      // Nobody is left to close what was opened too late.
+      if (request.operation === 'open-socket' && reply.ok && typeof reply.result === 'number')
+        closeSync(reply.result);
+      void worker.terminate();
+    });
+    worker.once('exit', () => {
+      this.#stuck.delete(worker);
+      waitForAtExit(worker);
+    });
+    const message = `${request.operation} ${placeOf(request)}: the kernel did not answer within ${this.#deadlineMs} ms`;
+    this.#settle({ ok: false, error: { kind: 'deadline-exceeded', message } });
+  }
+
+  #settle(outcome: NamespaceOutcome): void {
+    clearTimeout(this.#deadline);
     const done = this.#waiting.shift();
-    if (reply.ok) done?.resolve(reply.result);
-    else done?.reject(fromPlainError(reply.error));
+    if (outcome.ok) done?.resolve(outcome.result);
+    else done?.reject(fromPlainError(outcome.error));
     if (this.#waiting.length > 0) this.#send();
     else {
-      this.#worker?.unref();
+      this.#hand?.worker.unref();
       if (this.#closed) this.#idle.resolve();
     }
   }
+}
+
+function placeOf(request: NamespaceRequest): string {
+  if (request.operation === 'pin') return request.directory;
+  return request.operation === 'unpin' ? request.paths.join(', ') : request.netnsPath;
 }
 
 function checkHostname(hostname: string | undefined, kinds: readonly NamespaceKind[]): void {

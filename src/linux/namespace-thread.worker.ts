@@ -3,13 +3,14 @@
  * anything that runs in libuv's pool would run in the host's namespaces, or take the pool along. `/proc/self` is the main thread here.
  */
 import { closeSync, constants, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import { bind, close } from './libc.ts';
 import {
   type NamespaceReply,
   type NamespaceRequest,
   type NamespaceResult,
+  type NamespaceWorkerData,
   toPlainError,
 } from './namespace-requests.ts';
 import type { NamespaceKind, Sysctl } from './sysctl.ts';
@@ -53,6 +54,7 @@ type PinRequest = Extract<NamespaceRequest, { operation: 'pin' }>;
 const home = new Map<NamespaceKind, number>(
   (['net', 'ipc', 'uts'] as const).map((kind) => [kind, openSync(`/proc/thread-self/ns/${kind}`, 'r')]),
 );
+const { isAbandoned } = workerData as NamespaceWorkerData;
 let stranded = false;
 
 parentPort?.on('message', (request: NamespaceRequest) => {
@@ -110,6 +112,8 @@ function pin(request: PinRequest): void {
       for (const sysctl of request.sysctls) writeSysctl(sysctl);
       for (const path of made) {
         const kind = path.slice(directory.length + 1);
+        // Whoever asked has undone it by now: a pin that comes later would stay for good.
+        if (Atomics.load(isAbandoned, 0) === 1) throw new EngineError('deadline-exceeded', 'too late');
         mount(`/proc/${ofProcess ?? 'thread-self'}/ns/${kind}`, path, null, MS_BIND, null);
       }
     });

@@ -8,7 +8,7 @@ import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 import { SyscallError } from './errors.ts';
-import { bindUnchecked } from './libc.ts';
+import { leaveBehindAtExit, waitForAtExit } from './hung-threads.ts';
 import type {
   PathArgs,
   PathEnvelope,
@@ -145,20 +145,6 @@ export class PathWorkers implements AsyncDisposable {
       `${operation} ${quote(args.path)}: no answer within ${about.timeoutMs} ms, its file system hangs`,
     );
   }
-}
-
-const hung = new Set<Worker>();
-const exitNow = bindUnchecked<[code: number]>('void _exit(int code)');
-
-/** Node joins its threads when the process exits, and would wait for a hung one for ever; the kernel does not. */
-function leaveBehindAtExit(worker: Worker): void {
-  if (hung.size === 0) process.on('exit', exitNow);
-  hung.add(worker);
-}
-
-function waitForAtExit(worker: Worker): void {
-  hung.delete(worker);
-  if (hung.size === 0) process.off('exit', exitNow);
 }
 
 /** Without tracking: a thread's end would else close the descriptors that it opened for others. */
