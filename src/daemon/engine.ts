@@ -1,7 +1,7 @@
 /** The operations on pods and containers, joined to the drivers that this host has. */
 import type { CgroupDriver, HostCgroups } from '../cgroups/host.ts';
 import type { Config } from '../config-schema.ts';
-import type { Container, ContainerStore } from '../containers/container.ts';
+import type { ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { ExecDeps } from '../containers/exec.ts';
 import { createContainerVolumes } from '../containers/container-volumes.ts';
@@ -13,7 +13,7 @@ import { createRuntimes, monitorDeps, type RuntimesOptions } from '../containers
 import type { HostFacts } from '../containers/spec/host-facts.ts';
 import { stopAllContainers } from '../containers/stop.ts';
 import { isKind, messageOf } from '../lib/errors.ts';
-import type { ContainerId, SandboxId } from '../lib/ids.ts';
+import { parseContainerId, parseSandboxId } from '../lib/ids.ts';
 import type { RecordDatabase } from '../lib/records.ts';
 import { bootId } from '../linux/boot-id.ts';
 import type { NamespaceThread } from '../linux/namespace-thread.ts';
@@ -85,7 +85,7 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
   const containers = containerDeps(parts, runtimes, containerExits);
   const sandboxes = sandboxDeps(parts, { exec, containers, exits });
   const usage = usageDeps(parts);
-  stack.use(exits.exits.subscribe(({ id }) => void holderEnded(sandboxes, id as SandboxId, log)));
+  stack.use(exits.exits.subscribe(({ id }) => void holderEnded(sandboxes, parseSandboxId(id), log)));
   stack.use(followDeletions(usage));
   stack.use(parts.images.followRemovals(stores.containers));
   return { parts, sandboxes, containers, exec, usage, exits };
@@ -120,7 +120,7 @@ function exitSource(watcher: ExitWatcher): ExitSource {
     forget: (id) => watcher.forget(id),
     subscribe: (listener) =>
       watcher.exits.subscribe(({ id, exitCode, finishedAtMs, lostReason }) =>
-        listener({ id: id as ContainerId, exitCode, finishedAtMs, doubt: lostReason }),
+        listener({ id: parseContainerId(id), exitCode, finishedAtMs, doubt: lostReason }),
       ),
   };
 }
@@ -189,8 +189,7 @@ function sandboxDeps(
       stateDirectory: directories.state,
       program: () => findProgram(config.runtime.catatonit),
       monitorDeps: exec.monitorDeps,
-      cgroupsPathFor: (sandbox) =>
-        cgroups.forContainers.pathFor(sandbox, sandbox.id as string as Container['id']),
+      cgroupsPathFor: (sandbox) => cgroups.forContainers.pathFor(sandbox, parseContainerId(sandbox.id)),
       watchExit: (id, processes) => exits.track(id, processes),
       forgetExit: (id) => exits.forget(id),
     }),

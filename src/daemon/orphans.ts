@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { isAlive } from '../containers/container.ts';
 import { messageOf } from '../lib/errors.ts';
-import type { ContainerId, SandboxId } from '../lib/ids.ts';
+import { parseContainerId, parseSandboxId } from '../lib/ids.ts';
 import { tearDown } from '../lib/teardown.ts';
 import { unmountTree } from '../linux/unmount-tree.ts';
 import { awaitCalls, endTree, findLeftProcesses } from '../oci/left-processes.ts';
@@ -21,8 +21,10 @@ export async function endUnfinishedWork({ parts, containers, sandboxes }: Engine
   const unreadable = unreadableIds({ parts });
   const left = findLeftProcesses(parts.directories.runtimes);
   const isWanted = (id: string): boolean => {
-    const container = containers.store.get(id as ContainerId);
-    const sandbox = sandboxes.store.get(id as SandboxId);
+    // A command line says anything; what is no id has no record.
+    if (!idPattern.test(id)) return false;
+    const container = containers.store.get(parseContainerId(id));
+    const sandbox = sandboxes.store.get(parseSandboxId(id));
     if (unreadable.has(id) || sandbox?.state.name === 'ready' || sandbox?.state.name === 'unknown')
       return true;
     return container !== undefined && (isAlive(container) || container.state.name === 'unknown');
@@ -84,7 +86,7 @@ async function removeOrphan(parts: Engine['parts'], id: string): Promise<void> {
     [
       'remove its cgroup',
       async () => {
-        const { parent } = forSandboxes.forPod(id as SandboxId, undefined);
+        const { parent } = forSandboxes.forPod(parseSandboxId(id), undefined);
         if (existsSync(sandbox)) await forSandboxes.removeOwn(parent);
       },
     ],
