@@ -6,6 +6,8 @@ import type { LinuxResources } from '../sandbox/pod-config.ts';
 import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
 import type { ContainerConfig } from './container-config.ts';
 import type { SpecMount } from './spec/spec-input.ts';
+import type { Checkpoints } from './checkpoints/processes.ts';
+import type { RootDirectories } from './checkpoints/root-changes.ts';
 import type { Container, ContainerStore, ContainerUser } from './container.ts';
 import type { ImageConfig } from '../images/image-config.ts';
 import type { ImageVolume } from './image-volumes.ts';
@@ -53,7 +55,12 @@ export interface ContainerDeps {
     unmountSnapshot(key: ContainerId): Promise<void>;
     /** Unmounts and deletes the writable layer. Idempotent. */
     removeSnapshot(key: ContainerId): Promise<void>;
+    /** What the root filesystem of a container of this image is made of. */
+    rootDirectories(key: ContainerId, imageId: ImageId): RootDirectories;
+    /** A tag, or else a digest reference, of an image. */
+    nameOf(imageId: ImageId): string | undefined;
   };
+  readonly checkpoints: Checkpoints;
   readonly mounts: {
     /** Checks and resolves what the request mounts; image volumes are mounted below `directory`. */
     resolve(config: ContainerConfig, directory: string, signal: AbortSignal): Promise<readonly SpecMount[]>;

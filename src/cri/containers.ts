@@ -1,6 +1,7 @@
 /** The RPCs on containers, but for their streams and their stats. */
 import { readFileSync } from 'node:fs';
 import type { ContainerFilter as WireFilter } from '../gen/runtime/v1/api.ts';
+import { checkpointContainer } from '../containers/checkpoint.ts';
 import { containerPaths, processesOf, type Container } from '../containers/container.ts';
 import { createContainer } from '../containers/create.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
@@ -10,7 +11,6 @@ import { reopenContainerLog } from '../containers/reopen-log.ts';
 import { startContainer } from '../containers/start.ts';
 import { stopContainer } from '../containers/stop.ts';
 import { updateContainer } from '../containers/update.ts';
-import { EngineError } from '../lib/errors.ts';
 import type { RuntimeHandlers } from './handlers.ts';
 import { pages } from './pages.ts';
 import { containerConfigFromWire } from './translate/container-config.ts';
@@ -82,12 +82,12 @@ export function containerHandlers(deps: ContainerDeps): ContainerHandlers {
       await reopenContainerLog(deps, find(containerId).id);
       return {};
     },
-    async checkpointContainer({ containerId }) {
+    async checkpointContainer({ containerId, location, timeout }, signal) {
       const { id } = find(containerId);
-      throw new EngineError(
-        'unimplemented',
-        `checkpoint container ${id}: this release does not checkpoint containers`,
-      );
+      const timeoutMs = Math.max(0, integer(timeout, 'timeout')) * 1000;
+      const request = { id, location: requiredText(location, 'location'), timeoutMs };
+      await checkpointContainer(deps, request, signal);
+      return {};
     },
   };
 }

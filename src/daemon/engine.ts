@@ -1,6 +1,7 @@
 /** The operations on pods and containers, joined to the drivers that this host has. */
 import type { CgroupDriver, HostCgroups } from '../cgroups/host.ts';
 import type { Config } from '../config-schema.ts';
+import { createCheckpoints } from '../containers/checkpoints/processes.ts';
 import type { ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { ExecDeps } from '../containers/exec.ts';
@@ -161,6 +162,7 @@ function containerDeps(parts: EngineParts, runtimes: RuntimesOptions, exits: Con
     }),
     cgroups: cgroups.forContainers,
     runtime: createRuntimes(runtimes),
+    checkpoints: createCheckpoints(`${directories.root}/checkpoints`, runtimes),
     exits,
   };
 }

@@ -14,6 +14,7 @@ import { mountReadOnly, unmountReadOnly } from '../images/snapshots/image-mounts
 import { collectLayers, listLayers, sweepIngests } from '../images/snapshots/layer-store.ts';
 import { SnapshotStore } from '../images/snapshots/snapshot-store.ts';
 import type { MeasuredUsage } from '../images/snapshots/snapshot-types.ts';
+import { snapshotDirectories } from '../images/snapshots/snapshot-directories.ts';
 import { snapshotUsage } from '../images/snapshots/snapshot-usage.ts';
 import {
   listSnapshots,
@@ -121,6 +122,12 @@ function forContainers(images: Images, snapshots: SnapshotStore): EngineImages['
       await prepareSnapshot(snapshots, { key, chainIds: chainIdsOf(mustResolve(imageId)) }),
     unmountSnapshot: async (key) => await unmountSnapshot(snapshots, key),
     removeSnapshot: async (key) => await removeSnapshot(snapshots, key),
+    rootDirectories: (key, imageId) =>
+      snapshotDirectories(snapshots, key, images.store.get(imageId)?.layers.length ?? 0),
+    nameOf: (imageId) => {
+      const image = images.store.get(imageId);
+      return image?.repoTags[0] ?? image?.repoDigests[0];
+    },
     mountReadOnly: async (reference, target) =>
       await mountReadOnly(snapshots, { target, chainIds: chainIdsOf(mustResolve(reference)) }),
   };

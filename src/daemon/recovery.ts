@@ -1,4 +1,5 @@
 /** Bringing records and kernel together when the daemon starts. */
+import { sweepCheckpoints } from '../containers/checkpoints/work-directory.ts';
 import { recoverContainers } from '../containers/recover.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -11,6 +12,7 @@ export async function recoverEngine(engine: Engine, log: Log): Promise<void> {
   const { parts, containers, sandboxes, exits } = engine;
   await endUnfinishedWork(engine, log);
   await parts.images.recover(log);
+  await sweepCheckpoints(containers, log);
   await recoverContainers(containers, log);
   exits.start();
   await recoverSandboxes(sandboxes, log);

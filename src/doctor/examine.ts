@@ -1,4 +1,5 @@
 /** The doctor: looks at this host and says what it has, what it lacks and what to do. Changes nothing, needs no daemon. */
+import { examineCheckpoints } from './checkpoints.ts';
 import type { Finding } from './finding.ts';
 import { readHostFacts } from './host-facts.ts';
 import { judgeCgroups, judgeLimits, judgeNetworkSettings, judgeStorage } from './judge-host.ts';
@@ -31,5 +32,6 @@ export async function examineHost(options: ExamineOptions): Promise<Finding[]> {
     ...judgeNetworkSettings(facts),
     ...judgeNetworkConfiguration(network),
     ...judgePrograms(programs),
+    await examineCheckpoints(programs),
   ];
 }

@@ -23,6 +23,8 @@ export interface RuntimeCall {
   /** Two minutes by default: a hung runtime costs one call, never the pod for good. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
+  /** What the runtime has started (CRIU) is killed with it when it has to be. */
+  readonly wholeGroup?: boolean;
 }
 
 export interface RuntimeResult {
@@ -76,7 +78,9 @@ async function endOf(child: Child, call: RuntimeCall): Promise<number> {
   let stopped: unknown;
   const stop = (reason: unknown): void => {
     stopped ??= reason;
-    child.kill('SIGKILL');
+    // Not yet collected, so that its pid still names its group.
+    if (call.wholeGroup === true && child.kill(0)) process.kill(-child.pid, 'SIGKILL');
+    else child.kill('SIGKILL');
   };
   const timer = setTimeout(
     () =>

@@ -15,8 +15,6 @@ import { eventually, untilServed } from './engine/wait.ts';
 import type { ContainerStatus, ImageInfo, PodStatus } from './engine/wire.ts';
 
 const skip = engineSkipReason() ?? false;
-/** This release does not checkpoint containers (issue 3 does not ask for it). */
-const leftOut = new Set(['CheckpointContainer']);
 
 interface Listed {
   readonly id: string;
@@ -70,7 +68,6 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
     const methods = cri.methods();
     assert.equal(methods.length, 41);
     for (const { name, isStream } of methods) {
-      if (leftOut.has(name)) continue;
       const code = await codeOfEmpty(cri, name, isStream);
       assert.notEqual(code, status.UNIMPLEMENTED, name);
     }

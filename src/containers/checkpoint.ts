@@ -1,0 +1,121 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { EngineError } from '../lib/errors.ts';
+import type { ContainerId } from '../lib/ids.ts';
+import { archiveFiles } from './checkpoints/archive-files.ts';
+import { writeDescriptions } from './checkpoints/descriptions.ts';
+import { NewArchive } from './checkpoints/new-archive.ts';
+import { checkpointWork, partFile } from './checkpoints/work-directory.ts';
+import { writeArchive, writeRootChanges } from './checkpoints/write-archive.ts';
+import { containerPaths, type Container } from './container.ts';
+import type { ContainerDeps } from './deps.ts';
+
+export interface CheckpointRequest {
+  readonly id: ContainerId;
+  /** Where the archive is written: an absolute path in a directory that exists, of a file that does not. */
+  readonly location: string;
+  /** 0 for no limit but the request's own. */
+  readonly timeoutMs: number;
+}
+
+/** Of a request that names none and has no deadline. */
+const longestMs = 30 * 60_000;
+
+/**
+ * Saves a running container, memory and written files, to an archive. Its processes stand still meanwhile and then go on, also when
+ * it fails; then nothing is left of it.
+ *
+ * @throws EngineError not-found, failed-precondition (not running, or CRIU's reason), unimplemented (no CRIU here), invalid-argument,
+ * already-exists and permission-denied (the location), deadline-exceeded
+ */
+export async function checkpointContainer(
+  deps: ContainerDeps,
+  { id, location, timeoutMs }: CheckpointRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  using _ = await deps.store.locks.acquire(id, signal);
+  const container = deps.store.mustFind(id);
+  const { state } = container;
+  if (state.name !== 'running')
+    throw new EngineError(
+      'failed-precondition',
+      `container ${id} is ${state.name}: only a running one can be checkpointed`,
+    );
+  await mustBeAble(deps, container);
+  const limitMs = timeoutMs === 0 ? longestMs : Math.min(timeoutMs, longestMs);
+  const ended = AbortSignal.timeout(limitMs);
+  try {
+    using archive = new NewArchive(location);
+    await save(deps, { container, archive, timeoutMs: limitMs }, AbortSignal.any([signal, ended]));
+    archive.commit();
+  } catch (error) {
+    if (!ended.aborted || signal.aborted) throw error;
+    const message = `checkpoint container ${id}: not done within ${limitMs / 1000} s`;
+    throw new EngineError('deadline-exceeded', message, { cause: error });
+  }
+}
+
+/**
+ * The kubelet's users, and Kubernetes' own tests, know "unknown method CheckpointContainer" as the answer of an engine without
+ * checkpoints.
+ */
+async function mustBeAble(deps: ContainerDeps, { runtimeHandler }: Container): Promise<void> {
+  const reason = await deps.checkpoints.whyNot(runtimeHandler);
+  if (reason === undefined) return;
+  throw new EngineError('unimplemented', `unknown method CheckpointContainer on this node: ${reason}`);
+}
+
+interface Save {
+  readonly container: Container;
+  readonly archive: NewArchive;
+  readonly timeoutMs: number;
+}
+
+async function save(
+  deps: ContainerDeps,
+  { container, archive, timeoutMs }: Save,
+  signal: AbortSignal,
+): Promise<void> {
+  const directory = checkpointWork(deps.checkpoints.directory, container.id);
+  const images = join(directory, archiveFiles.images);
+  await using undo = new AsyncDisposableStack();
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(images, { recursive: true, mode: 0o700 });
+  undo.defer(() => rmSync(directory, { recursive: true, force: true }));
+  writeFileSync(join(directory, partFile), archive.partPath, { mode: 0o600 });
+  await freezeWhile(deps, container, signal, async () => {
+    const checkpointedAtMs = Date.now();
+    await deps.checkpoints.save(container, {
+      imageDirectory: images,
+      workDirectory: directory,
+      timeoutMs,
+      signal,
+    });
+    const roots = deps.images.rootDirectories(container.id, container.imageId);
+    await writeRootChanges(roots, directory, { timeoutMs, signal });
+    writeDescriptions(
+      {
+        container,
+        sandbox: deps.sandboxes.mustFind(container.sandboxId),
+        imageName: deps.images.nameOf(container.imageId) ?? container.imageReference,
+        checkpointedAtMs,
+        specFile: join(containerPaths(deps.stateDirectory, container.id).bundle, 'config.json'),
+      },
+      directory,
+    );
+  });
+  await writeArchive(directory, archive.partPath, { timeoutMs, signal });
+}
+
+/** Memory and files are of one moment: what runs between the two would make files that the memory does not know. */
+async function freezeWhile(
+  deps: ContainerDeps,
+  container: Container,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
+  await using thaw = new AsyncDisposableStack();
+  thaw.defer(async () => await deps.checkpoints.resume(container));
+  await deps.checkpoints.pause(container, signal);
+  await work();
+}

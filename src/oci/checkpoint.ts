@@ -1,0 +1,69 @@
+/** Saving the processes of a container with CRIU, which the runtime starts. They run on. */
+import { readFileSync } from 'node:fs';
+import { EngineError } from '../lib/errors.ts';
+import { callRuntime, type RuntimeDeps } from './runtime-call.ts';
+import { runtimeError } from './runtime-error.ts';
+import { type ContainerArgs, containerState, resumeContainer } from './runtime.ts';
+
+export interface CheckpointArgs extends ContainerArgs {
+  /** An empty directory, for CRIU's images. */
+  readonly imageDirectory: string;
+  /** Another one, for `dump.log` and `stats-dump`. */
+  readonly workDirectory: string;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Saves all processes of a running or paused container, which is then as it was before. When time is over, CRIU is killed too: the
+ * processes that it had stopped go on.
+ * @throws EngineError with CRIU's reason; deadline-exceeded; the signal's reason
+ */
+export async function checkpointContainer(deps: RuntimeDeps, args: CheckpointArgs): Promise<void> {
+  const what = `checkpoint container ${args.id}`;
+  const { exitCode, stderr } = await callRuntime(deps, {
+    what,
+    args: [
+      'checkpoint',
+      `--image-path=${args.imageDirectory}`,
+      `--work-path=${args.workDirectory}`,
+      '--leave-running',
+      // What a server normally holds; without these CRIU refuses it.
+      '--tcp-established',
+      '--file-locks',
+      args.id,
+    ],
+    timeoutMs: args.timeoutMs,
+    signal: args.signal,
+    wholeGroup: true,
+  });
+  if (exitCode === 0) return;
+  const reason = criuReason(`${args.workDirectory}/dump.log`);
+  if (reason === undefined) throw runtimeError(what, stderr, `exit code ${exitCode}`);
+  throw new EngineError('failed-precondition', `${what}: CRIU: ${reason}`);
+}
+
+/** Thaws a container that somebody froze. One that is not frozen, or not there, stays as it is. */
+export async function resumeIfPaused(deps: RuntimeDeps, args: ContainerArgs): Promise<void> {
+  const state = await containerState(deps, args);
+  if (state?.status === 'paused') await resumeContainer(deps, args);
+}
+
+const maxReasonLength = 500;
+
+/** The errors of CRIU's log, the first of which mostly says why. undefined when there is none. */
+function criuReason(logFile: string): string | undefined {
+  const errors = readLog(logFile)
+    .split('\n')
+    .flatMap((line) => /Error \([^)]*\): (.*)$/.exec(line)?.[1]?.trim() ?? [])
+    // Said on every host that keeps CRIU from raising its own limit of open files; it goes on without.
+    .filter((text) => !text.startsWith('rlimit:'));
+  return errors.length === 0 ? undefined : errors.slice(0, 4).join('; ').slice(0, maxReasonLength);
+}
+
+function readLog(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,195 @@
+/** Checkpoints with the real CRIU and runc: a container is saved while it runs, and what can go wrong leaves nothing. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, lchownSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { criuSkipReason } from './engine/criu.ts';
+import { CriClient, rejectsWith } from './engine/cri-client.ts';
+import { containerSpec, podSpec } from './engine/pods.ts';
+import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
+import { eventually } from './engine/wait.ts';
+
+const skip = engineSkipReason() ?? criuSkipReason() ?? false;
+
+/** Counts in memory alone, ten times a second, and tells on standard output. */
+const counter = 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done';
+
+describe('checkpoints', { skip, timeout: 300_000 }, () => {
+  let node: TestNode;
+  let cri: CriClient;
+  let podSandboxId = '';
+  let containerId = '';
+  const pod = podSpec('saved');
+  const log = '/var/log/pods/e2e_saved/counter.log';
+
+  before(async () => {
+    node = await startTestNode('[runtime]\ndefault_handler = "runc"\n');
+    cri = new CriClient();
+    await cri.call('PullImage', { image: { image: node.images.busybox } });
+    ({ podSandboxId } = await cri.call<{ podSandboxId: string }>('RunPodSandbox', { config: pod }));
+    const command = ['sh', '-c', `rm /etc/group; mkdir /new; echo changed > /new/file; ${counter}`];
+    containerId = await run(containerSpec('counter', node.images.busybox, { command }));
+    await eventually('a count', () => (lastCount(log) > 3 ? true : undefined));
+  });
+  after(async () => {
+    cri[Symbol.dispose]();
+    await node[Symbol.asyncDispose]();
+  });
+
+  const run = async (config: object): Promise<string> => {
+    const request = { podSandboxId, config, sandboxConfig: pod };
+    const { containerId: id } = await cri.call<{ containerId: string }>('CreateContainer', request);
+    await cri.call('StartContainer', { containerId: id });
+    return id;
+  };
+  const checkpoint = async (location: string, more: object = {}): Promise<unknown> =>
+    await cri.call('CheckpointContainer', { containerId, location, ...more });
+  const goesOn = async (): Promise<void> => {
+    const count = lastCount(log);
+    await eventually(`more than ${count}`, () => (lastCount(log) > count ? true : undefined));
+  };
+  const nothingLeft = (): void => {
+    assert.deepEqual(readdirSync('/var/lib/gantry/checkpoints'), []);
+    assert.deepEqual(
+      readdirSync(node.directory).filter((name) => name.includes('checkpoint')),
+      [],
+    );
+  };
+
+  test('a running container is saved to an archive, and runs on', async () => {
+    const location = join(node.directory, 'counter:1.tar');
+    await checkpoint(location);
+    await goesOn();
+    assert.equal(statSync(location).mode & 0o7777, 0o600);
+    const names = execFileSync('tar', ['--list', '--force-local', `--file=${location}`], {
+      encoding: 'utf8',
+    });
+    const files = names.trim().split('\n');
+    for (const name of [
+      'config.dump',
+      'spec.dump',
+      'status',
+      'checkpoint/inventory.img',
+      'rootfs-diff.tar',
+      'dump.log',
+    ])
+      assert.ok(files.includes(name), `${name} in ${files.join(' ')}`);
+    const read = (name: string, ...more: string[]): string =>
+      execFileSync(
+        'tar',
+        ['--extract', '--force-local', '--to-stdout', `--file=${location}`, name, ...more],
+        {
+          encoding: 'utf8',
+        },
+      );
+    const config = JSON.parse(read('config.dump')) as Record<string, string>;
+    assert.equal(config['id'], containerId);
+    assert.equal(config['rootfsImageName'], node.images.busybox);
+    assert.deepEqual(JSON.parse(read('deleted.files')), ['/etc/group']);
+    const diff = execFileSync('tar', ['--extract', '--to-stdout', './new/file'], {
+      input: execFileSync('tar', [
+        '--extract',
+        '--force-local',
+        '--to-stdout',
+        `--file=${location}`,
+        'rootfs-diff.tar',
+      ]),
+      encoding: 'utf8',
+    });
+    assert.equal(diff, 'changed\n');
+    nothingLeft();
+  });
+
+  test('locations that cannot be are refused, and the container is not touched', async () => {
+    const elsewhere = join(node.directory, 'real');
+    mkdirSync(elsewhere);
+    symlinkSync(elsewhere, join(node.directory, 'theirs'));
+    lchownSync(join(node.directory, 'theirs'), 1000, 1000);
+    const there = join(node.directory, 'counter:1.tar');
+    await rejectsWith(
+      checkpoint('relative.tar'),
+      'INVALID_ARGUMENT',
+      /location "relative.tar" is not the absolute/,
+    );
+    await rejectsWith(
+      checkpoint(`${node.directory}/`),
+      'INVALID_ARGUMENT',
+      /is not the absolute path of a file/,
+    );
+    await rejectsWith(checkpoint('/nowhere/x.tar'), 'FAILED_PRECONDITION', /its directory: ENOENT/);
+    await rejectsWith(checkpoint(there), 'ALREADY_EXISTS', /there is a file already/);
+    await rejectsWith(checkpoint(join(node.directory, 'theirs/x.tar')), 'PERMISSION_DENIED', /user 1000/);
+    await rejectsWith(checkpoint(''), 'INVALID_ARGUMENT', /location/);
+    assert.deepEqual(readdirSync(elsewhere), []);
+    await goesOn();
+    nothingLeft();
+  });
+
+  test('what CRIU cannot save is told in its words, and goes on', async () => {
+    // CRIU keeps deleted files that are still open, but not large ones.
+    const held = 'dd if=/dev/zero of=/held bs=1M count=3; exec 3</held; rm /held; echo 1; sleep 1000';
+    const command = ['sh', '-c', held];
+    const id = await run(containerSpec('stubborn', node.images.busybox, { command }));
+    await eventually('the file', () =>
+      lastCount(log.replace('counter', 'stubborn')) > 0 ? true : undefined,
+    );
+    const location = join(node.directory, 'stubborn.tar');
+    await rejectsWith(
+      cri.call('CheckpointContainer', { containerId: id, location }),
+      'FAILED_PRECONDITION',
+      /^checkpoint container [0-9a-f]{64}: CRIU: /,
+    );
+    assert.ok(!existsSync(location));
+    const { status } = await cri.call<{ status: { state: string } }>('ContainerStatus', { containerId: id });
+    assert.equal(status.state, 'CONTAINER_RUNNING');
+    const { exitCode } = await cri.call<{ exitCode: number }>('ExecSync', {
+      containerId: id,
+      cmd: ['true'],
+      timeout: 10,
+    });
+    assert.equal(exitCode, 0);
+    nothingLeft();
+    await cri.call('RemoveContainer', { containerId: id });
+  });
+
+  test('a client that leaves at any moment changes nothing for the container', async () => {
+    for (const timeoutMs of [40, 80, 120, 160, 200, 260, 320]) {
+      const location = join(node.directory, `late-${timeoutMs}.tar`);
+      const request = cri.call('CheckpointContainer', { containerId, location }, { timeoutMs });
+      const isDone = await request.then(
+        () => true,
+        () => false,
+      );
+      await eventually('the end of the work', () =>
+        readdirSync('/var/lib/gantry/checkpoints').length === 0 ? true : undefined,
+      );
+      await goesOn();
+      if (isDone) assert.ok(existsSync(location));
+    }
+    nothingLeft();
+  });
+
+  test('only what runs can be saved', async () => {
+    const request = { podSandboxId, config: containerSpec('idle', node.images.busybox), sandboxConfig: pod };
+    const { containerId: id } = await cri.call<{ containerId: string }>('CreateContainer', request);
+    const location = join(node.directory, 'idle.tar');
+    await rejectsWith(
+      cri.call('CheckpointContainer', { containerId: id, location }),
+      'FAILED_PRECONDITION',
+      /is created: only a running one/,
+    );
+    await cri.call('RemoveContainer', { containerId: id });
+    await rejectsWith(
+      cri.call('CheckpointContainer', { containerId: id, location }),
+      'NOT_FOUND',
+      /container/,
+    );
+  });
+});
+
+/** The last number in a CRI log. */
+function lastCount(file: string): number {
+  const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+  return Number(lines.at(-1)?.split(' ').at(-1) ?? 0);
+}
