@@ -154,12 +154,15 @@ const shellScripts = globSync(['hack/*', 'hack/lib/*.sh', '.ci/run']).filter(
   (file) => !file.endsWith('.ts') && existsSync(file) && !['hack/lib'].includes(file),
 );
 
+/** Other programs than Kubernetes' that tests name so, and what makes them. */
+const makers: Readonly<Record<string, readonly string[]>> = { criu: ['hack/lib/criu.sh'] };
+
 /**
- * Programs of Kubernetes that a test names by an environment variable: built before it runs, because there is no way
+ * Programs, of Kubernetes mostly, that a test names by an environment variable: built before it runs, because there is no way
  * out of a node or a VM. One that cannot be built here is left out, and the test says that it skips for want of it.
  */
 async function buildPrograms(suites: readonly Suite[]): Promise<void> {
-  for (const program of ['kubelet', 'agnhost', 'stream-client']) {
+  for (const program of ['kubelet', 'agnhost', 'stream-client', ...Object.keys(makers)]) {
     const variable = `GANTRY_${program.toUpperCase().replaceAll('-', '_')}`;
     const wanted = suites.some((suite) =>
       suite.files.some((file) => readFileSync(file, 'utf8').includes(variable)),
@@ -170,7 +173,8 @@ async function buildPrograms(suites: readonly Suite[]): Promise<void> {
       if (line.startsWith('/')) path = line;
       return false;
     };
-    const ended = await runCommand(['hack/kubelet', program], program, { timeoutMs: 20 * 60_000, onLine });
+    const command = makers[program] ?? ['hack/kubelet', program];
+    const ended = await runCommand(command, program, { timeoutMs: 20 * 60_000, onLine });
     if (ended.exitCode === 0) process.env[variable] = path;
     else console.log(`${program} could not be built: see ${join(logs, `${program}.log`)}`);
   }
