@@ -5,6 +5,7 @@ import { SyscallError } from './errors.ts';
 import { bind, close } from './libc.ts';
 import type { NamespaceThread } from './namespace-thread.ts';
 import { type Poller, untilReady } from './poll.ts';
+import { SOCK_NONBLOCK, SOCK_STREAM } from './unix-socket.ts';
 
 const connect = bind<[fd: number, address: Uint8Array, size: number]>(
   'int connect(int fd, const void *addr, socklen_t len)',
@@ -15,8 +16,6 @@ const getsockopt = bind<[fd: number, level: number, option: number, value: Uint8
 
 const AF_INET = 2;
 const AF_INET6 = 10;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
 

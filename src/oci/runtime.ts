@@ -2,9 +2,7 @@
  * The OCI runtime: crun, runc and what takes their command line. Every function is one call of the program; the
  * state of containers lies in `root` and outlives the daemon.
  */
-import { readdirSync } from 'node:fs';
-import { EngineError, errnoOf } from '../lib/errors.ts';
-import type { OciRuntime } from './oci-runtime.ts';
+import { EngineError } from '../lib/errors.ts';
 import { callRuntime, type RuntimeCall, type RuntimeDeps, type RuntimeResult } from './runtime-call.ts';
 import { runtimeError } from './runtime-error.ts';
 import type { LinuxResources } from './spec-types.ts';
@@ -29,25 +27,6 @@ export async function startContainer(deps: RuntimeDeps, args: ContainerArgs): Pr
     args: ['start', args.id],
     signal: args.signal,
   });
-}
-
-/**
- * Sends a signal to the container's first process, or to every process in its cgroup. Idempotent: false when there was nobody to
- * signal (ended, or not known).
- */
-export async function killContainer(
-  deps: RuntimeDeps,
-  args: ContainerArgs & { readonly signalNumber: number; readonly all?: boolean },
-): Promise<boolean> {
-  const what = `signal container ${args.id}`;
-  const flags = args.all === true ? ['--all'] : [];
-  const call = { what, args: ['kill', ...flags, args.id, String(args.signalNumber)], signal: args.signal };
-  const result = await callRuntime(deps, call);
-  if (result.exitCode === 0) return true;
-  const error = failure(call, result);
-  if (error.kind === 'not-found' || /not running|no such process|is not in .* state/i.test(error.message))
-    return false;
-  throw error;
 }
 
 /** Removes the container from the runtime with its cgroup. With `force` its processes are killed first. Idempotent. */
@@ -112,21 +91,6 @@ export async function updateContainer(
     input: JSON.stringify(args.resources),
     signal: args.signal,
   });
-}
-
-/**
- * The ids under the runtime's root, for recovery. Read from the directory, not asked by `list`: one container
- * whose state file is broken makes `list` fail for all.
- */
-export function listContainerIds(runtime: OciRuntime): string[] {
-  try {
-    return readdirSync(runtime.root, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => entry.name);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
-  }
 }
 
 async function mustSucceed(deps: RuntimeDeps, call: RuntimeCall): Promise<void> {

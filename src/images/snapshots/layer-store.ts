@@ -8,25 +8,8 @@ import { layerDirectoryName, readLayerRecord } from '../layers/layer-record.ts';
 import { listImageMounts } from './image-mounts.ts';
 import { sweepMappedLayers } from './mapped-layers.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
-import type { DiskUsage, StoredLayer } from './snapshot-types.ts';
+import type { StoredLayer } from './snapshot-types.ts';
 import { listSnapshots, unfinishedPrefix } from './snapshots.ts';
-
-/** True if the layer is unpacked, whole. A layer whose record cannot be read does not count. */
-export function hasLayer(store: SnapshotStore, chainId: ChainId): boolean {
-  try {
-    return store.layer(chainId) !== undefined;
-  } catch (error) {
-    store.onError(error);
-    return false;
-  }
-}
-
-/** What a layer takes by itself, as measured when it was unpacked. @throws EngineError not-found */
-export function layerUsage(store: SnapshotStore, chainId: ChainId): DiskUsage {
-  const record = store.layer(chainId);
-  if (record === undefined) throw new EngineError('not-found', `the layer ${chainId} is not on this node`);
-  return { bytes: record.sizeBytes, inodes: record.inodes };
-}
 
 /** All layers on disk. One that cannot be read is told to `onError` and left out. */
 export function listLayers(store: SnapshotStore): StoredLayer[] {

@@ -21,17 +21,11 @@ import { LayerUnpacker } from '../layers/layer-unpacker.ts';
 import { archive, diffIdOf, entry } from '../layers/testing/tar-build.ts';
 import { CopySnapshotter } from './testing/copy-snapshotter.ts';
 import { listImageMounts, mountReadOnly, unmountReadOnly } from './image-mounts.ts';
-import { collectLayers, hasLayer, layerUsage, listLayers, sweepIngests } from './layer-store.ts';
+import { collectLayers, listLayers, sweepIngests } from './layer-store.ts';
 import { SnapshotStore } from './snapshot-store.ts';
 import { snapshotUsage } from './snapshot-usage.ts';
 import { type Snapshotter, snapshotterContract } from './testing/snapshotter.contract.ts';
-import {
-  listSnapshots,
-  mountSnapshot,
-  prepareSnapshot,
-  removeSnapshot,
-  unmountSnapshot,
-} from './snapshots.ts';
+import { listSnapshots, prepareSnapshot, removeSnapshot, unmountSnapshot } from './snapshots.ts';
 
 enterPrivateMounts();
 const base = realpathSync(mkdtempSync(join(tmpdir(), 'gantry-snapshot-')));
@@ -77,15 +71,11 @@ class OverlaySnapshotter implements Snapshotter {
   }
 
   hasLayer(chainId: ChainId): boolean {
-    return hasLayer(this.store, chainId);
+    return listLayers(this.store).some((layer) => layer.chainId === chainId);
   }
 
   async prepare(key: ContainerId, chainIds: readonly ChainId[]): Promise<string> {
     return (await prepareSnapshot(this.store, { key, chainIds })).rootfs;
-  }
-
-  async mount(key: ContainerId): Promise<string> {
-    return (await mountSnapshot(this.store, key)).rootfs;
   }
 
   async unmount(key: ContainerId): Promise<void> {
@@ -166,7 +156,7 @@ test('a chain of 120 layers is mounted', async () => {
   const rootfs = await overlay.prepare(key, chain);
   assert.equal(readdirSync(rootfs).length, 121);
   assert.equal(listLayers(overlay.store).length, 120);
-  assert.equal(layerUsage(overlay.store, chain[5] ?? ('' as ChainId)).inodes, 3);
+  assert.equal(listLayers(overlay.store).find((layer) => layer.chainId === chain[5])?.inodes, 3);
   await overlay.remove(key);
   await overlay.collect(new Set());
 });
@@ -288,9 +278,10 @@ test('after a crash: the sweep deletes what was unfinished and keeps what was wh
   assert.equal(readdirSync(join(root, 'snapshots')).length, 1);
   assert.match(errors.map(String).join(), new RegExp(`${torn}.*`));
   assert.match(errors.map(String).join(), /f{64}\/layer.json/);
-  await assert.rejects(mountSnapshot(store, torn), { kind: 'data-loss', message: new RegExp(torn) });
+  const again = { key: torn, chainIds: chain };
+  await assert.rejects(prepareSnapshot(store, again), { kind: 'data-loss', message: new RegExp(torn) });
   await removeSnapshot(store, torn);
-  const { rootfs } = await mountSnapshot(store, key);
+  const { rootfs } = await prepareSnapshot(store, { key, chainIds: chain });
   assert.deepEqual(readdirSync(rootfs), ['whole']);
   await removeSnapshot(store, key);
   await store[Symbol.asyncDispose]();

@@ -57,16 +57,6 @@ export async function prepareSnapshot(
   });
 }
 
-/** Mounts a snapshot that exists, as after a restart of the node. Mounted already is fine. @throws EngineError not-found */
-export async function mountSnapshot(store: SnapshotStore, key: ContainerId): Promise<MountedSnapshot> {
-  const { chainIds } = existing(store, key);
-  return await holdingChain(store, chainIds, async () => {
-    using _ = await store.locks.acquire(key);
-    await readyChain(store, chainIds);
-    return mountPrepared(store, { key, chainIds });
-  });
-}
-
 /** Unmounts a snapshot and keeps what was written. Not mounted, or not there, is fine. */
 export async function unmountSnapshot(store: SnapshotStore, key: ContainerId): Promise<void> {
   using _ = await store.locks.acquire(key);

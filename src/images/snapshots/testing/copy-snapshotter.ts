@@ -51,11 +51,6 @@ export class CopySnapshotter implements Snapshotter {
     return this.#path(key);
   }
 
-  async mount(key: ContainerId): Promise<string> {
-    if (!this.#chains.has(key)) throw new EngineError('not-found', key);
-    return await Promise.resolve(this.#path(key));
-  }
-
   async unmount(): Promise<void> {}
 
   async remove(key: ContainerId): Promise<void> {
@@ -65,7 +60,8 @@ export class CopySnapshotter implements Snapshotter {
   }
 
   async usage(key: ContainerId): Promise<{ bytes: number; inodes: number }> {
-    await this.mount(key);
+    if (!this.#chains.has(key)) throw new EngineError('not-found', key);
+    await Promise.resolve();
     const files = readdirSync(this.#path(key), { recursive: true, encoding: 'utf8' });
     const blocks = files.map((name) => lstatSync(join(this.#path(key), name)).blocks);
     return { bytes: blocks.reduce((sum, count) => sum + count * 512, 0), inodes: files.length };
