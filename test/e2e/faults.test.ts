@@ -71,7 +71,9 @@ describe('faults', { skip }, () => {
       ],
       'an image': [{ image: { image: 'registry.invalid/none:1' } }, 'NOT_FOUND', /registry\.invalid\/none:1/],
       'an image to mount': [
-        { mounts: [{ image: { image: 'registry.invalid/data:1' }, containerPath: '/data' }] },
+        {
+          mounts: [{ image: { image: 'registry.invalid/data:1' }, containerPath: '/data', readonly: true }],
+        },
         'NOT_FOUND',
         /registry\.invalid\/data:1/,
       ],

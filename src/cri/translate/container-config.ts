@@ -82,10 +82,13 @@ function mountFromWire(wire: Mount, index: number): MountRequest {
     throw new EngineError('invalid-argument', `${field}: has both a host_path and an image`);
   if (image === undefined && wire.imageSubPath !== '')
     throw new EngineError('invalid-argument', `${field}.image_sub_path: is set without an image`);
+  // Silently read-only, a container would find out at its first write.
+  if (image !== undefined && !wire.readonly)
+    throw new EngineError('invalid-argument', `${field}.readonly: images are mounted read-only`);
   const mount: MountRequest = {
     containerPath: containerPath(wire.containerPath, `${field}.container_path`),
     hostPath: image === undefined ? absolutePath(wire.hostPath, `${field}.host_path`) : undefined,
-    readonly: wire.readonly || image !== undefined,
+    readonly: wire.readonly,
     selinuxRelabel: wire.selinuxRelabel,
     propagation: member(propagations, wire.propagation, `${field}.propagation`),
     uidMappings: wire.uidMappings,

@@ -104,6 +104,7 @@ test('a container that is malformed is refused by field', () => {
   refuses(withMount({ recursiveReadOnly: true, readonly: true, propagation: 1 }), /propagation PRIVATE/);
   refuses(withMount({ propagation: 7 }), /mounts\[0\]\.propagation/);
   refuses(withMount({ imageSubPath: 'x' }), /image_sub_path/);
+  refuses(withMount({ image: container().image, hostPath: '' }), /mounts\[0\]\.readonly/);
   refuses(
     () =>
       containerConfigFromWire({
