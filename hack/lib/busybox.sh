@@ -19,17 +19,9 @@ if [ ! -x "$program" ]; then
   trap 'rm -rf "$work"' EXIT
   chmod 755 "$work"
   cd "$work"
-  mkdir -p lists/partial archives/partial
-  # shellcheck source=/dev/null
-  release=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
-  # The mirror that this machine's own packages come from.
-  mirror=$(apt-get --print-uris download busybox-static | sed -n "s|^'\(.*\)/pool/.*|\1|p")
-  [ -n "$mirror" ] || die "apt knows no busybox-static: run apt-get update"
-  printf 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$release" >sources
-  apt=(apt-get --quiet --quiet -o APT::Sandbox::User=root -o "Dir::Etc::sourcelist=$work/sources"
-    -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work")
-  "${apt[@]}" update 8>&-
-  "${apt[@]}" source --download-only busybox >/dev/null 8>&-
+  # shellcheck source=debian-source.sh
+  . "$GANTRY_ROOT/hack/lib/debian-source.sh"
+  download_debian_source busybox >"$work/log" 2>&1 8>&- || { tail -n 20 "$work/log" >&2 && die "no source of busybox"; }
   mkdir source
   tar --extract --file busybox_*.orig.tar.* --directory source --strip-components 1
   cd source
