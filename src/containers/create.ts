@@ -57,7 +57,7 @@ function isRetryOf({ state, config }: Container, requested: ContainerConfig): bo
   return state.name === 'created' && isSameJson(config, requested);
 }
 
-function readySandbox(deps: ContainerDeps, id: SandboxId): Sandbox {
+function readySandbox(deps: Pick<ContainerDeps, 'sandboxes'>, id: SandboxId): Sandbox {
   const sandbox = deps.sandboxes.get(id);
   if (sandbox?.state.name === 'ready') {
     if (!isHolderGone(sandbox.state)) return sandbox;
@@ -73,7 +73,7 @@ function readySandbox(deps: ContainerDeps, id: SandboxId): Sandbox {
   );
 }
 
-function resolveImage(deps: ContainerDeps, { image }: ContainerConfig): ContainerImageFacts {
+function resolveImage(deps: Pick<ContainerDeps, 'images'>, { image }: ContainerConfig): ContainerImageFacts {
   const facts = deps.images.resolve(image.reference);
   if (facts === undefined)
     throw new EngineError('not-found', `image ${quote(image.reference)} is not on this node`);
@@ -162,7 +162,7 @@ async function prepare(
 }
 
 async function createProcesses(
-  deps: ContainerDeps,
+  deps: Pick<ContainerDeps, 'runtime' | 'stateDirectory'>,
   { id, config, runtimeHandler, logPath }: Container,
   signal: AbortSignal,
 ): Promise<MonitoredContainer> {

@@ -111,7 +111,10 @@ async function recordExit(deps: ContainerDeps, exit: ObservedExit): Promise<void
 }
 
 /** systemd removes an empty scope at once: then the monitor's word counts, which watched its memory.events. */
-function wasOomKilled(deps: ContainerDeps, { id, cgroupsPath }: Container): boolean {
+function wasOomKilled(
+  deps: Pick<ContainerDeps, 'cgroups' | 'stateDirectory'>,
+  { id, cgroupsPath }: Container,
+): boolean {
   const seen = deps.cgroups.wasOomKilled(cgroupsPath);
   return seen ?? existsSync(`${containerPaths(deps.stateDirectory, id).bundle}/oom`);
 }

@@ -57,7 +57,7 @@ async function recoverContainer(deps: ContainerDeps, container: Container): Prom
 
 /** The daemon may have died between the start of the program and its record. */
 async function recordStart(
-  deps: ContainerDeps,
+  deps: Pick<ContainerDeps, 'store' | 'runtime'>,
   container: Container,
   processes: MonitoredContainer,
 ): Promise<void> {

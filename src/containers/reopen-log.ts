@@ -10,7 +10,10 @@ import { makeLogPlace } from './log-path.ts';
  * @throws EngineError not-found, failed-precondition (not running, or something other than a log is in the new file's place: then no
  *   new file is made)
  */
-export async function reopenContainerLog(deps: ContainerDeps, id: ContainerId): Promise<void> {
+export async function reopenContainerLog(
+  deps: Pick<ContainerDeps, 'store' | 'sandboxes' | 'runtime'>,
+  id: ContainerId,
+): Promise<void> {
   const container = deps.store.mustFind(id);
   if (container.state.name !== 'running')
     throw new EngineError(

@@ -55,7 +55,7 @@ export async function stopAllContainers(deps: ContainerDeps, sandboxId: SandboxI
 
 /** The container once nobody is in the middle of starting it. The lock is not kept: a stop may wait long. */
 async function settled(
-  deps: ContainerDeps,
+  deps: Pick<ContainerDeps, 'store'>,
   id: ContainerId,
   signal: AbortSignal,
 ): Promise<Container | undefined> {
