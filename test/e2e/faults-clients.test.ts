@@ -2,55 +2,32 @@
 /** Clients that leave in the middle, and more of them than the machine can serve at once. */
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { status, type ServiceError } from '@grpc/grpc-js';
-import { CriClient, rejectsWith } from './engine/cri-client.ts';
-import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
+import { rejectsWith } from './engine/cri-client.ts';
+import { describeNode } from './engine/describe-node.ts';
 import {
   createIn,
   exec,
   listContainers,
   listPods,
   pull,
-  removeAllPods,
   removePod,
   runPod,
   startIn,
   statusOf,
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import type { ImageInfo } from './engine/wire.ts';
 
-const skip = engineSkipReason() ?? false;
 const rounds = 10;
 /** About as long as the longest of the requests takes. */
 const leaveWithinMs = 80;
 const manyPods = 300;
 const minuteMs = 60_000;
 
-describe('clients', { skip }, () => {
-  let node: TestNode;
-  let cri: CriClient;
-  let empty: NodeState;
-
-  before(async () => {
-    node = await startTestNode();
-    cri = new CriClient();
-    await pull(cri, node.images.busybox);
-    await removePod(cri, (await runPod(cri, 'first')).id);
-    empty = nodeState();
-  });
-  after(async () => {
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
-  });
-  afterEach(async () => {
-    await removeAllPods(cri);
-    await assertNothingLeft(empty);
-  });
-
+describeNode('clients', { isEmptiedAfterEach: true }, ({ cri, node }) => {
   /** Calls, leaves after a moment (every other time by its deadline), and tells how that ended. */
   const leave = async (
     method: string,

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readdirSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { test } from 'node:test';
 import { errnoOf } from '../../src/lib/errors.ts';
 import { mountTmpfs, unmount } from '../../src/linux/mount.ts';
-import { CriClient, rejectsWith } from './engine/cri-client.ts';
+import { rejectsWith } from './engine/cri-client.ts';
+import { describeNode } from './engine/describe-node.ts';
 import { pushBusyboxVariant } from './engine/images.ts';
-import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
 import {
   createIn,
   exec,
@@ -17,7 +17,6 @@ import {
   listPods,
   pidOf,
   pull,
-  removeAllPods,
   removePod,
   runPod,
   startIn,
@@ -25,46 +24,23 @@ import {
   untilState,
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec } from './engine/pods.ts';
-import { withDaemon } from './engine/restarted.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import { eventually } from './engine/wait.ts';
 import type { ImageInfo } from './engine/wire.ts';
 
-const skip = engineSkipReason() ?? false;
 const mebibyte = 1024 * 1024;
 const places = { root: '/run/small/root', state: '/run/small/state', logs: '/run/small/logs' } as const;
 const sizes = { root: 32 * mebibyte, state: 4 * mebibyte, logs: mebibyte } as const;
+const toml = `root = "${places.root}"\nstate = "${places.state}"\n[cni]\ncache_dir = "${places.root}/cni"\n`;
 
-describe('a full disk', { skip }, () => {
-  const mounts = new DisposableStack();
-  let node: TestNode;
-  let cri: CriClient;
-  let empty: NodeState;
+function prepare(stack: DisposableStack): void {
+  for (const [name, target] of Object.entries(places)) {
+    mkdirSync(target, { recursive: true });
+    mountTmpfs({ target, sizeBytes: sizes[name as keyof typeof sizes], mode: 0o755 });
+    stack.defer(() => unmount(target, { lazy: true }));
+  }
+}
 
-  before(async () => {
-    for (const [name, target] of Object.entries(places)) {
-      mkdirSync(target, { recursive: true });
-      mountTmpfs({ target, sizeBytes: sizes[name as keyof typeof sizes], mode: 0o755 });
-      mounts.defer(() => unmount(target, { lazy: true }));
-    }
-    node = await startTestNode(
-      `root = "${places.root}"\nstate = "${places.state}"\n[cni]\ncache_dir = "${places.root}/cni"\n`,
-    );
-    cri = new CriClient();
-    await pull(cri, node.images.busybox);
-    await removePod(cri, (await runPod(cri, 'first')).id);
-    empty = nodeState();
-  });
-  after(async () => {
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
-    mounts.dispose();
-  });
-  afterEach(async () => {
-    await removeAllPods(cri);
-    await assertNothingLeft(withDaemon(empty, node.daemon.pid));
-  });
-
+describeNode('a full disk', { toml, prepare, isEmptiedAfterEach: true }, ({ cri, node }) => {
   test('in a pull: nothing is half stored, and what fits is pulled as ever', async () => {
     const filesBefore = files(places.root);
     const content = randomBytes(2 * sizes.root);

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { afterEach, before, describe, test } from 'node:test';
 import { mount, unmount } from '../../src/linux/mount.ts';
-import { CriClient, rejectsWith } from './engine/cri-client.ts';
-import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
+import { rejectsWith } from './engine/cri-client.ts';
+import { describeNode } from './engine/describe-node.ts';
+import { assertNothingLeft, nodeState } from './engine/leftovers.ts';
 import {
   createIn,
   exec,
@@ -14,9 +15,7 @@ import {
   listPods,
   logOf,
   pidOf,
-  pull,
   removeAllPods,
-  removePod,
   runPod,
   startIn,
   statusOf,
@@ -24,35 +23,12 @@ import {
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
 import { findProcesses, isRunning } from './engine/processes.ts';
-import { withDaemon } from './engine/restarted.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import { eventually } from './engine/wait.ts';
 
-const skip = engineSkipReason() ?? false;
 const confDirectory = '/etc/cni/net.d';
 const pluginDirectory = '/opt/cni/bin';
 
-describe('faults', { skip }, () => {
-  let node: TestNode;
-  let cri: CriClient;
-  let empty: NodeState;
-
-  before(async () => {
-    node = await startTestNode();
-    cri = new CriClient();
-    await pull(cri, node.images.busybox);
-    await removePod(cri, (await runPod(cri, 'first')).id);
-    empty = nodeState();
-  });
-  after(async () => {
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
-  });
-  afterEach(async () => {
-    await removeAllPods(cri);
-    await assertNothingLeft(empty);
-  });
-
+describeNode('faults', { isEmptiedAfterEach: true }, ({ cri, node }) => {
   describe('what is missing is named, and nothing is left', () => {
     const cases: Readonly<
       Record<
@@ -217,7 +193,6 @@ exit 0
     assert.equal(await node.daemon.stop(), 0);
     assert.ok(isRunning(pid));
     await node.daemon.startAgain();
-    empty = withDaemon(empty, node.daemon.pid);
     assert.equal((await exec(cri, id, 'true')).exitCode, 0);
   });
 

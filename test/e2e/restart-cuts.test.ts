@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
-import { after, before, describe, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CriClient } from './engine/cri-client.ts';
-import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
+import type { CriClient } from './engine/cri-client.ts';
+import { describeNode } from './engine/describe-node.ts';
 import {
   createIn,
   listContainers,
@@ -18,33 +18,13 @@ import {
   startIn,
 } from './engine/pod-steps.ts';
 import { idleSpec, podSpec } from './engine/pods.ts';
-import { withDaemon } from './engine/restarted.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import type { ImageInfo } from './engine/wire.ts';
-
-const skip = engineSkipReason() ?? false;
 
 /** How long after the beginning of a round's work the daemon is killed, at most: about as long as it takes. */
 const cutWithinMs = 80;
 const roundsOfEach = Number(process.env['GANTRY_TEST_ROUNDS'] ?? 4);
 
-describe('the daemon killed in the middle of its work', { skip }, () => {
-  let node: TestNode;
-  let cri: CriClient;
-  let empty: NodeState;
-
-  before(async () => {
-    node = await startTestNode();
-    cri = new CriClient();
-    await pull(cri, node.images.busybox);
-    await removePod(cri, (await runPod(cri, 'first')).id);
-    empty = nodeState();
-  });
-  after(async () => {
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
-  });
-
+describeNode('the daemon killed in the middle of its work', {}, ({ cri, node, assertEmpty }) => {
   const isolated = { namespaceOptions: { pid: 'POD' } };
   /** Begins `work`, kills the daemon at some moment of it and starts the next one. */
   const cut = async (what: string, work: () => Promise<unknown>): Promise<void> => {
@@ -96,7 +76,7 @@ describe('the daemon killed in the middle of its work', { skip }, () => {
         const name = `${phase.toLowerCase().replaceAll(' ', '-')}-${round}`;
         await run(name);
         await removeAllPods(cri);
-        await assertNothingLeft(withDaemon(empty, node.daemon.pid));
+        await assertEmpty();
         // The name is free: nothing holds it as reserved.
         if (phase.includes('Sandbox')) await removePod(cri, (await runPod(cri, name)).id);
       }
@@ -118,7 +98,7 @@ describe('the daemon killed in the middle of its work', { skip }, () => {
         );
       });
       await removeAllPods(cri);
-      await assertNothingLeft(withDaemon(empty, node.daemon.pid));
+      await assertEmpty();
     }
   });
 });

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { after, before, describe, test } from 'node:test';
-import { CriClient, rejectsWith } from './engine/cri-client.ts';
+import { test } from 'node:test';
+import { rejectsWith } from './engine/cri-client.ts';
 import { criSocket } from './engine/daemon.ts';
-import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
+import { describeNode } from './engine/describe-node.ts';
 import {
   createIn,
   exec,
@@ -24,34 +24,15 @@ import {
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec } from './engine/pods.ts';
 import { findProcesses, isRunning } from './engine/processes.ts';
-import { withDaemon } from './engine/restarted.ts';
 import { runDaemonToItsEnd } from './engine/second-daemon.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 
-const skip = engineSkipReason() ?? false;
 const root = '/var/lib/gantry';
 const database = `${root}/state.db`;
 
-describe('the daemon’s state', { skip }, () => {
-  let node: TestNode;
-  let cri: CriClient;
-  let empty: NodeState;
-
-  before(async () => {
-    node = await startTestNode();
-    cri = new CriClient();
-    await pull(cri, node.images.busybox);
-    await removePod(cri, (await runPod(cri, 'first')).id);
-    empty = nodeState();
-  });
-  after(async () => {
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
-  });
-
+describeNode('the daemon’s state', {}, ({ cri, node, assertEmpty: assertNodeEmpty }) => {
   const assertEmpty = async (): Promise<void> => {
     for (const name of readdirSync(root)) if (name.includes('.corrupt-')) rmSync(join(root, name));
-    await assertNothingLeft(withDaemon(empty, node.daemon.pid));
+    await assertNodeEmpty();
   };
   const killedAndCorrupted = async (): Promise<void> => {
     await node.daemon.kill();

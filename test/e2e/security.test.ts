@@ -13,12 +13,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { test } from 'node:test';
 import type { FixtureConfig, LayerEntry } from '../../src/images/testing/build-image.ts';
-import { CriClient, rejectsWith } from './engine/cri-client.ts';
+import { rejectsWith } from './engine/cri-client.ts';
 import { criSocket } from './engine/daemon.ts';
+import { describeNode } from './engine/describe-node.ts';
 import { pushBusyboxVariant } from './engine/images.ts';
-import { assertNothingLeft, type NodeState } from './engine/leftovers.ts';
 import {
   createIn,
   exec,
@@ -32,28 +32,10 @@ import {
   untilState,
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from './engine/test-node.ts';
 import { eventually } from './engine/wait.ts';
 import type { PodStatus } from './engine/wire.ts';
 
-const skip = engineSkipReason() ?? false;
-
-describe('security', { skip, timeout: 240_000 }, () => {
-  let node: TestNode;
-  let cri: CriClient;
-  let empty: NodeState;
-
-  before(async () => {
-    node = await startTestNode();
-    cri = new CriClient();
-    await pull(cri, node.images.busybox);
-    empty = await stateWithoutPods();
-  });
-  after(async () => {
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
-  });
-
+describeNode('security', { timeoutMs: 240_000 }, ({ cri, node, assertEmpty }) => {
   const variant = async (
     name: string,
     image: { entries?: readonly LayerEntry[]; config?: FixtureConfig },
@@ -248,6 +230,6 @@ describe('security', { skip, timeout: 240_000 }, () => {
     await removeAllPods(cri);
     for (const name of ['links', 'fifo', 'wrapped', 'labels'])
       await cri.call('RemoveImage', { image: { image: `${node.registry.host}/hostile/${name}:latest` } });
-    await assertNothingLeft(empty);
+    await assertEmpty();
   });
 });
