@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { configurationPage } from '../hack/lib/configuration-page.ts';
 import { loadConfig, printDefaultConfig } from './config.ts';
 import { EngineError } from './lib/errors.ts';
+import { runCommand } from './linux/command.ts';
 
 function directory(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'config-'));
@@ -34,12 +34,12 @@ test('the printed default is a configuration and means the defaults', (t) => {
   );
 });
 
-test('only regular files of a sensible size are read', (t) => {
+test('only regular files of a sensible size are read', async (t) => {
   const folder = directory(t);
   const named = (path: string): string => refusal(() => loadConfig(path, { mustExist: true }));
   assert.match(named('/dev/zero'), /read the configuration \/dev\/zero: it is not a regular file/);
   const fifo = join(folder, 'fifo.toml');
-  execFileSync('mkfifo', [fifo]);
+  await runCommand(['mkfifo', fifo], { check: true });
   assert.match(named(fifo), /fifo\.toml: it is not a regular file/);
   assert.match(named(folder), /it is not a regular file/);
   const large = join(folder, 'large.toml');
