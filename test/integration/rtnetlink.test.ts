@@ -1,12 +1,11 @@
 /** Every operation against the kernel, with iproute2 as the witness that has nothing of ours. Needs root. */
 import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
+import { first, hostHas, indexOf, withNetns } from '../fixtures/netlink-stage.ts';
 import { ThrowawayNetns } from '../fixtures/throwaway-netns.ts';
-import { errnoOf, messageOf } from '../../src/lib/errors.ts';
 import { formatIp, formatPrefix, requireIp, requirePrefix } from '../../src/lib/ip-address.ts';
 import { addAddress, deleteAddress, listAddresses } from '../../src/linux/netlink/addresses.ts';
-import { addPortVlan, deletePortVlan, listPortVlans } from '../../src/linux/netlink/bridge-vlans.ts';
 import {
   createBridge,
   createDummy,
@@ -31,41 +30,6 @@ import {
 } from '../../src/linux/netlink/neighbours.ts';
 import { addRoute, deleteRoute, listRoutes, lookupRoute } from '../../src/linux/netlink/routes.ts';
 import { RouteSocket } from '../../src/linux/netlink/socket.ts';
-
-interface Stage {
-  readonly netns: ThrowawayNetns;
-  readonly socket: RouteSocket;
-}
-
-function withNetns(work: (stage: Stage) => void): void {
-  using netns = new ThrowawayNetns();
-  using socket = netns.inside(() => RouteSocket.open());
-  work({ netns, socket });
-}
-
-function indexOf(socket: RouteSocket, name: string): number {
-  const link = getLink(socket, name);
-  assert.ok(link, `no link ${name}`);
-  return link.index;
-}
-
-function first<T>(list: readonly T[]): T {
-  const [one] = list;
-  assert.ok(one, 'nothing is listed');
-  return one;
-}
-
-/** False, with the reason printed, when the kernel of this host was built without that kind of link. */
-function hostHas(t: TestContext, what: string, work: () => void): boolean {
-  try {
-    work();
-    return true;
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOTSUP') throw error;
-    t.skip(`this kernel has no ${what}: ${messageOf(error)}`);
-    return false;
-  }
-}
 
 test('a veth has its peer in the other namespace at once', () => {
   withNetns(({ netns, socket }) => {
@@ -161,30 +125,6 @@ test('a bridge port is set to hairpin, isolated, without learning', () => {
     setBridgePort(socket, { index, hairpin: false });
     assert.equal(getLink(socket, 'a')?.bridgePort?.hairpin, false);
     assert.equal(getLink(socket, 'a')?.bridgePort?.isolated, true);
-  });
-});
-
-test('VLANs of a bridge port', (t) => {
-  withNetns(({ netns, socket }) => {
-    const isThere = hostHas(t, 'VLAN filtering in bridges', () =>
-      createBridge(socket, { name: 'br0', vlanFiltering: true }),
-    );
-    if (!isThere) return;
-    assert.equal(getLink(socket, 'br0')?.vlanFiltering, true);
-    createVeth(socket, { name: 'a', peerName: 'b', master: indexOf(socket, 'br0') });
-    const index = indexOf(socket, 'a');
-    addPortVlan(socket, index, { vid: 100, isPvid: true, isUntagged: true });
-    addPortVlan(socket, index, { vid: 200, isPvid: false, isUntagged: false });
-    deletePortVlan(socket, index, 1);
-    assert.deepEqual(listPortVlans(socket, index), [
-      { vid: 100, isPvid: true, isUntagged: true },
-      { vid: 200, isPvid: false, isUntagged: false },
-    ]);
-    const shown = first(netns.bridge('vlan', 'show', 'dev', 'a'));
-    assert.deepEqual(
-      (shown['vlans'] as { vlan: number }[]).map(({ vlan }) => vlan),
-      [100, 200],
-    );
   });
 });
 

@@ -62,7 +62,7 @@ export function connectPod(
 }
 
 /**
- * The addresses of the pods' gateway, on the bridge or on its VLAN's port. A bridge with an address keeps its MAC
+ * The addresses of the pods' gateway, on the bridge or on its VLAN's link. A bridge with an address keeps its MAC
  * address, which would else be that of its lowest port and change as pods come and go.
  * @throws EngineError failed-precondition when the link has another address and may not lose it
  */
@@ -80,39 +80,6 @@ export function ensureGateway(
     );
     if (link.mac !== undefined) setLink(deps.route, { index: link.index, mac: link.mac });
   }
-}
-
-/** The port that carries the gateway of a VLAN: a veth whose near end has the addresses and whose far end is tagged. */
-export async function ensureVlanPort(deps: PluginDeps, config: BridgeConfig, bridge: Link): Promise<Link> {
-  const name = vlanPortName(config);
-  const found = getLink(deps.route, name);
-  if (found !== undefined) return found;
-  const plain = {
-    ...config,
-    mtu: bridge.mtu,
-    mac: undefined,
-    hairpinMode: false,
-    portIsolation: false,
-    trunk: [],
-  };
-  try {
-    makeLink(deps, name, () =>
-      connectPod(deps, plain, { bridge, netnsPath: '/proc/thread-self/ns/net', ifName: name }),
-    );
-  } catch (error) {
-    // Another process may have been faster.
-    if (getLink(deps.route, name) === undefined) throw error;
-  }
-  const link = getLink(deps.route, name);
-  if (link === undefined) throw new EngineError('unavailable', `link ${name} was removed while it was made`);
-  await writeOptionalSysctl(deps, undefined, `net/ipv6/conf/${name}/accept_ra`, '0');
-  setLink(deps.route, { index: link.index, up: true });
-  return link;
-}
-
-/** The name of the link that has the gateway's addresses on a VLAN. */
-export function vlanPortName(config: BridgeConfig): string {
-  return `${config.bridge}.${config.vlan}`;
 }
 
 /** Sysctls that a kernel without IPv6 does not have are no reason to fail. */

@@ -20,7 +20,7 @@ import type {
 } from '../plugin-types.ts';
 import { checkAttachment } from './bridge-check.ts';
 import { parseBridgeConfig, unknownBridgeKey, type BridgeConfig } from './bridge-config.ts';
-import { connectPod, ensureBridge, ensureGateway, ensureVlanPort, vlanPortName } from './bridge-host.ts';
+import { connectPod, ensureBridge, ensureGateway } from './bridge-host.ts';
 import { completeAddresses, configurePod, requirePodLink } from './bridge-pod.ts';
 import { deleteHostLink, deleteIfThere } from './delete-link.ts';
 import { runDirOf } from './made-links.ts';
@@ -29,6 +29,7 @@ import { isLabelOfAny, networkSuffix, ownerLabel } from './owner-label.ts';
 import { openPod, openPodIfThere, requireNetns } from './pod-link.ts';
 import { SpoofCheck } from './spoof-check.ts';
 import { recordedBridges, removeUnusedBridge } from './unused-bridge.ts';
+import { ensureVlanLink, vlanLinkName } from './vlan-link.ts';
 
 const carrierPausesMs = [0, 1, 5, 20, 50, 100, 250, 500, 1000];
 
@@ -174,7 +175,7 @@ export class BridgePlugin implements InProcessPlugin {
     for (const { name, mac, sandbox } of request.prevResult?.interfaces ?? []) {
       const link = sandbox === undefined ? getLink(deps.route, name) : undefined;
       const isOurs = link?.kind === 'veth' && link.masterIndex === bridgeIndex && link.mac === mac;
-      if (link !== undefined && isOurs && name !== vlanPortName(config)) await deleteHostLink(link.index);
+      if (link !== undefined && isOurs && name !== vlanLinkName(config)) await deleteHostLink(link.index);
     }
   }
 
@@ -187,7 +188,7 @@ export class BridgePlugin implements InProcessPlugin {
   ): Promise<void> {
     const { bridge, gateways, result } = args;
     if (gateways.length === 0) return;
-    const link = config.vlan === 0 ? bridge : await ensureVlanPort(deps, config, bridge);
+    const link = config.vlan === 0 ? bridge : await ensureVlanLink(deps, config, bridge);
     if (link !== bridge) result.interfaces.push(describe(link.name, link.mac));
     ensureGateway(deps, config, { link, gateways });
     if (gateways.some(({ address }) => address.family === 4)) await enable(deps, 'net/ipv4/ip_forward');

@@ -1,5 +1,5 @@
 /**
- * Which of the host's links were made here for a network as a whole (bridges, the ports that carry a VLAN's gateway):
+ * Which of the host's links were made here for a network as a whole (bridges, the links that have a VLAN's gateway):
  * one file each below the run directory, which ends with the boot as the links do, holding the link's index. The kernel
  * gives no index twice, so a link of the same name that somebody else made is never taken for ours.
  */

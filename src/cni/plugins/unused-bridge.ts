@@ -6,7 +6,7 @@ import { deleteHostLink } from './delete-link.ts';
 import { forgetLink, isMadeHere, madeLinkNames } from './made-links.ts';
 
 /**
- * Removes the bridge with the VLAN ports that were made for its gateways. Left alone: a bridge that was there before the
+ * Removes the bridge with the VLAN links that were made for its gateways. Left alone: a bridge that was there before the
  * first pod, or was made by somebody else; one with a port, whosever it is; one on which another link stands or that is
  * itself part of another. The caller keeps attachments to this bridge away. Idempotent.
  */
@@ -17,27 +17,30 @@ export async function removeUnusedBridge(deps: PluginDeps, name: string): Promis
     return;
   }
   const links = listLinks(deps.route);
-  const vlanPorts = links.filter((link) => link.name.startsWith(`${name}.`) && isMadeHere(deps, link));
-  if (isUsed(bridge, vlanPorts, links)) return;
-  for (const link of [...vlanPorts, bridge]) {
+  const vlanLinks = links.filter((link) => link.name.startsWith(`${name}.`) && isMadeHere(deps, link));
+  if (isUsed(bridge, vlanLinks, links)) return;
+  for (const link of [...vlanLinks, bridge]) {
     await deleteHostLink(link.index);
     forgetLink(deps, link.name);
   }
 }
 
-/** The names of the bridges that may have been made here: recorded, and no VLAN's port. */
+/** The names of the bridges that may have been made here: recorded, and no VLAN's link. */
 export function recordedBridges(deps: PluginDeps): string[] {
   const names = madeLinkNames(deps);
-  return names.filter((name) => getLink(deps.route, name)?.kind !== 'veth');
+  return names.filter((name) => getLink(deps.route, name)?.kind !== 'vlan');
 }
 
-function isUsed(bridge: Link, vlanPorts: readonly Link[], links: readonly Link[]): boolean {
-  const ownPorts = new Set(vlanPorts.map(({ linkIndex }) => linkIndex));
+function isUsed(bridge: Link, vlanLinks: readonly Link[], links: readonly Link[]): boolean {
+  const own = new Set(vlanLinks.map(({ index }) => index));
   return (
     bridge.masterIndex !== undefined ||
-    links.some(({ index, masterIndex }) => masterIndex === bridge.index && !ownPorts.has(index)) ||
+    links.some(({ masterIndex }) => masterIndex === bridge.index) ||
     // The index is another namespace's where there is an id of one.
-    links.some(({ linkIndex, linkNetnsId }) => linkIndex === bridge.index && linkNetnsId === undefined)
+    links.some(
+      ({ index, linkIndex, linkNetnsId }) =>
+        linkIndex === bridge.index && linkNetnsId === undefined && !own.has(index),
+    )
   );
 }
 

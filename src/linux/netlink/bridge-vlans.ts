@@ -21,7 +21,8 @@ const IFLA_EXT_MASK = 29;
 const RTEXT_FILTER_BRVLAN = 2;
 const IFLA_BRIDGE_FLAGS = 0;
 const IFLA_BRIDGE_VLAN_INFO = 2;
-const BRIDGE_FLAGS_MASTER = 1;
+/** Whether the index is a port or the bridge itself. */
+const BRIDGE_FLAGS = { port: 1, bridge: 2 } as const;
 const VLAN_INFO_PVID = 2;
 const VLAN_INFO_UNTAGGED = 4;
 
@@ -29,6 +30,12 @@ const VLAN_INFO_UNTAGGED = 4;
 export function addPortVlan(socket: RouteSocket, index: number, vlan: PortVlan): void {
   const payload = encodePortVlan(index, vlan);
   socket.execute({ type: RTM_SETLINK, payload, operation: 'RTM_SETLINK', about: `vlan ${vlan.vid}` });
+}
+
+/** Lets the bridge's own machine take part in a VLAN, with tagged frames. No error when it does already. */
+export function addBridgeVlan(socket: RouteSocket, index: number, vid: number): void {
+  const payload = encodePortVlan(index, { vid, isPvid: false, isUntagged: false }, 'bridge');
+  socket.execute({ type: RTM_SETLINK, payload, operation: 'RTM_SETLINK', about: `vlan ${vid}` });
 }
 
 export function deletePortVlan(socket: RouteSocket, index: number, vid: number): void {
@@ -45,14 +52,18 @@ export function listPortVlans(socket: RouteSocket, index: number): PortVlan[] {
   return port === undefined ? [] : decodePortVlans(port.payload);
 }
 
-/** The payload of RTM_SETLINK and RTM_DELLINK for a VLAN of a port. */
-export function encodePortVlan(index: number, vlan: PortVlan): Buffer {
+/** The payload of RTM_SETLINK and RTM_DELLINK for a VLAN of a port, or of the bridge itself. */
+export function encodePortVlan(
+  index: number,
+  vlan: PortVlan,
+  target: keyof typeof BRIDGE_FLAGS = 'port',
+): Buffer {
   const info = Buffer.alloc(4);
   info.writeUInt16LE((vlan.isPvid ? VLAN_INFO_PVID : 0) | (vlan.isUntagged ? VLAN_INFO_UNTAGGED : 0), 0);
   info.writeUInt16LE(vlan.vid, 2);
   const writer = new AttributeWriter(encodeInterfaceHeader({ family: AF_BRIDGE, index }));
   writer.nest(IFLA_AF_SPEC, (spec) => {
-    spec.u16(IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS_MASTER);
+    spec.u16(IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS[target]);
     spec.bytes(IFLA_BRIDGE_VLAN_INFO, info);
   });
   return writer.take();

@@ -119,6 +119,7 @@ const VETH_INFO_PEER = 1;
 const IFLA_BR_VLAN_FILTERING = 7;
 const BRPORT = { state: 1, hairpin: 4, learning: 8, isolated: 33 } as const;
 const VXLAN = { id: 1, link: 3, local: 4, learning: 7, port: 15, local6: 17 } as const;
+const IFLA_VLAN_ID = 1;
 const IFLA_MACVLAN_MODE = 1;
 const IFLA_IPVLAN_MODE = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
@@ -134,6 +135,7 @@ export type LinkKind =
   | { readonly kind: 'bridge'; readonly options: BridgeOptions }
   | { readonly kind: 'veth'; readonly peer: VethPeer }
   | { readonly kind: 'vxlan'; readonly options: VxlanOptions }
+  | { readonly kind: 'vlan'; readonly parent: number; readonly vid: number }
   | { readonly kind: 'macvlan'; readonly parent: number; readonly mode: MacvlanMode }
   | { readonly kind: 'ipvlan'; readonly parent: number; readonly mode: IpvlanMode };
 
@@ -162,7 +164,7 @@ export function encodeNewLink(attributes: LinkAttributes, kind: LinkKind): Buffe
   writeCommon(writer, attributes);
   if (attributes.master !== undefined) writer.u32(IFLA.master, attributes.master);
   if (attributes.alias !== undefined) writer.string(IFLA.alias, attributes.alias);
-  if (kind.kind === 'macvlan' || kind.kind === 'ipvlan') writer.u32(IFLA.link, kind.parent);
+  if ('parent' in kind) writer.u32(IFLA.link, kind.parent);
   writer.nestPlain(IFLA.linkInfo, (info) => {
     info.string(INFO.kind, kind.kind);
     writeKindData(info, kind);
@@ -286,6 +288,9 @@ function writeKindData(info: AttributeWriter, kind: LinkKind): void {
       return;
     case 'vxlan':
       info.nestPlain(INFO.data, (data) => writeVxlan(data, kind.options));
+      return;
+    case 'vlan':
+      info.nestPlain(INFO.data, (data) => data.u16(IFLA_VLAN_ID, kind.vid));
       return;
     case 'macvlan':
       info.nestPlain(INFO.data, (data) => data.u32(IFLA_MACVLAN_MODE, macvlanModes[kind.mode]));

@@ -78,6 +78,14 @@ export function createIpvlan(
   create(socket, args, { kind: 'ipvlan', parent: args.parent, mode: args.mode });
 }
 
+/** The link that has the tagged frames of one VLAN of its parent. */
+export function createVlan(
+  socket: RouteSocket,
+  args: LinkAttributes & { readonly parent: number; readonly vid: number },
+): void {
+  create(socket, args, { kind: 'vlan', parent: args.parent, vid: args.vid });
+}
+
 export function createDummy(socket: RouteSocket, args: LinkAttributes): void {
   create(socket, args, { kind: 'dummy' });
 }

@@ -102,6 +102,10 @@ test('addresses, routes, neighbours and port VLANs have their kernel form', () =
     encodePortVlan(4, { vid: 100, isPvid: true, isUntagged: true }).toString('hex'),
     hex('07000000 04000000 00000000 00000000 1400 1a80 0600 0000 0100 0000 0800 0200 06006400'),
   );
+  assert.equal(
+    encodePortVlan(4, { vid: 100, isPvid: false, isUntagged: false }, 'bridge').toString('hex'),
+    hex('07000000 04000000 00000000 00000000 1400 1a80 0600 0000 0200 0000 0800 0200 00006400'),
+  );
 });
 
 test('what is written is read back', () => {

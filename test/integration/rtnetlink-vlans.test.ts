@@ -1,0 +1,57 @@
+/** VLANs in a bridge against a kernel that filters them, with iproute2 as the witness. Needs root. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { first, hostHas, indexOf, withNetns } from '../fixtures/netlink-stage.ts';
+import {
+  addBridgeVlan,
+  addPortVlan,
+  deletePortVlan,
+  listPortVlans,
+} from '../../src/linux/netlink/bridge-vlans.ts';
+import { createBridge, createVeth, createVlan, getLink } from '../../src/linux/netlink/links.ts';
+
+test('VLANs of a bridge port', (t) => {
+  withNetns(({ netns, socket }) => {
+    const isThere = hostHas(t, 'VLAN filtering in bridges', () =>
+      createBridge(socket, { name: 'br0', vlanFiltering: true }),
+    );
+    if (!isThere) return;
+    assert.equal(getLink(socket, 'br0')?.vlanFiltering, true);
+    createVeth(socket, { name: 'a', peerName: 'b', master: indexOf(socket, 'br0') });
+    const index = indexOf(socket, 'a');
+    addPortVlan(socket, index, { vid: 100, isPvid: true, isUntagged: true });
+    addPortVlan(socket, index, { vid: 200, isPvid: false, isUntagged: false });
+    deletePortVlan(socket, index, 1);
+    assert.deepEqual(listPortVlans(socket, index), [
+      { vid: 100, isPvid: true, isUntagged: true },
+      { vid: 200, isPvid: false, isUntagged: false },
+    ]);
+    const shown = first(netns.bridge('vlan', 'show', 'dev', 'a'));
+    assert.deepEqual(
+      (shown['vlans'] as { vlan: number }[]).map(({ vlan }) => vlan),
+      [100, 200],
+    );
+  });
+});
+
+test('a VLAN link on a bridge that takes part in the VLAN', (t) => {
+  withNetns(({ netns, socket }) => {
+    const isThere = hostHas(t, 'VLAN filtering in bridges', () =>
+      createBridge(socket, { name: 'br0', vlanFiltering: true, up: true }),
+    );
+    if (!isThere) return;
+    const parent = indexOf(socket, 'br0');
+    createVlan(socket, { name: 'br0.100', parent, vid: 100, up: true });
+    assert.equal(getLink(socket, 'br0.100')?.linkIndex, parent);
+    const shown = first(netns.ip('link', 'show', 'dev', 'br0.100'));
+    const info = shown['linkinfo'] as { info_kind: string; info_data: { id: number } };
+    assert.deepEqual([info.info_kind, info.info_data.id], ['vlan', 100]);
+    addBridgeVlan(socket, parent, 100);
+    addBridgeVlan(socket, parent, 100);
+    const { vlans } = first(netns.bridge('vlan', 'show', 'dev', 'br0'));
+    assert.deepEqual(
+      (vlans as { vlan: number }[]).map(({ vlan }) => vlan),
+      [1, 100],
+    );
+  });
+});
