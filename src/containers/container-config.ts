@@ -24,8 +24,6 @@ export interface ContainerImage {
   /** What the user wrote in the pod, for show. */
   readonly userSpecified?: string | undefined;
   readonly runtimeHandler?: string | undefined;
-  /** The digest of an image volume's image as the caller knows it. */
-  readonly imageRef?: string | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 }
 

@@ -48,6 +48,8 @@ export interface Container extends Versioned {
   readonly imageId: ImageId;
   /** The name that the request used, as ContainerStatus gives it back. */
   readonly imageReference: string;
+  /** What the images that are mounted were when it was made, by the index of the mount. */
+  readonly mountedImages?: Readonly<Record<number, ImageId>>;
   readonly runtimeHandler: string;
   readonly createdAtNs: string;
   readonly bootId: string;

@@ -7,7 +7,7 @@ import type { ImageId } from '../lib/ids.ts';
 import { newSandboxId } from '../lib/ids.ts';
 import { RecordDatabase } from '../lib/records.ts';
 import { type Sandbox, openSandboxStore } from '../sandbox/sandbox.ts';
-import { openContainerStore, processesOf } from './container.ts';
+import { type Container, openContainerStore, processesOf } from './container.ts';
 import { createContainer } from './create.ts';
 import type { ContainerDeps } from './deps.ts';
 import { sampleContainer } from './spec/testing/sample-input.ts';
@@ -66,4 +66,31 @@ test('a container whose record cannot be written is undone with its processes, b
   await assert.rejects(createContainer(given, request, new AbortController().signal), /disk is full/);
   assert.deepEqual(said, [`delete, knowing ${JSON.stringify(processes)}`, 'forget its exit']);
   assert.deepEqual(given.store.all(), []);
+});
+
+test('the images that are mounted are recorded as what their names meant then', async (t) => {
+  const { deps: given, sandboxId } = deps(t, []);
+  t.mock.method(given.images, 'resolve', (name: string) =>
+    name === 'gone' ? undefined : { id: `sha256:${name}` as ImageId, config: {} },
+  );
+  const create = async (...names: readonly (string | undefined)[]): Promise<Container> => {
+    const mounts = names.map((name, index) => ({
+      containerPath: `/data/${index}`,
+      hostPath: name === undefined ? '/srv' : undefined,
+      readonly: true,
+      selinuxRelabel: false,
+      propagation: 'private' as const,
+      uidMappings: [],
+      gidMappings: [],
+      recursiveReadOnly: false,
+      imageSubPath: undefined,
+      image: name === undefined ? undefined : { reference: name, annotations: {} },
+    }));
+    const config = { ...sampleContainer, mounts };
+    return await createContainer(given, { sandboxId, config }, new AbortController().signal);
+  };
+  await assert.rejects(create('gone'), /image "gone" is not on this node/);
+  assert.deepEqual(given.store.all(), []);
+  const { mountedImages } = await create(undefined, 'data', 'model');
+  assert.deepEqual(mountedImages, { 1: 'sha256:data', 2: 'sha256:model' });
 });

@@ -8,7 +8,7 @@ import { undoFailed } from '../lib/undo.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
 import { isHolderGone } from '../sandbox/holder-ended.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
-import type { ContainerConfig } from './container-config.ts';
+import type { ContainerConfig, ContainerImage } from './container-config.ts';
 import { containerName, containerPaths, type Container, type ContainerUser } from './container.ts';
 import type { ContainerDeps, ContainerImageFacts } from './deps.ts';
 import { joinLogPath, makeLogPlace, type LogPlace } from './log-path.ts';
@@ -48,7 +48,7 @@ export async function createContainer(
       `container name ${quote(request.config.metadata.name)} is in use by ${existing.id}`,
     );
   }
-  const image = resolveImage(deps, request.config);
+  const image = resolveImage(deps, request.config.image);
   return await make(deps, { draft: reserve(deps, sandbox, request.config, image), sandbox, image }, signal);
 }
 
@@ -73,11 +73,24 @@ function readySandbox(deps: Pick<ContainerDeps, 'sandboxes'>, id: SandboxId): Sa
   );
 }
 
-function resolveImage(deps: Pick<ContainerDeps, 'images'>, { image }: ContainerConfig): ContainerImageFacts {
-  const facts = deps.images.resolve(image.reference);
+function resolveImage(
+  deps: Pick<ContainerDeps, 'images'>,
+  { reference }: ContainerImage,
+): ContainerImageFacts {
+  const facts = deps.images.resolve(reference);
   if (facts === undefined)
-    throw new EngineError('not-found', `image ${quote(image.reference)} is not on this node`);
+    throw new EngineError('not-found', `image ${quote(reference)} is not on this node`);
   return facts;
+}
+
+function mountedImages(
+  deps: Pick<ContainerDeps, 'images'>,
+  { mounts }: ContainerConfig,
+): Pick<Container, 'mountedImages'> {
+  const ids = mounts.flatMap(({ image }, index) =>
+    image === undefined ? [] : [[index, resolveImage(deps, image).id] as const],
+  );
+  return ids.length === 0 ? {} : { mountedImages: Object.fromEntries(ids) };
 }
 
 function reserve(
@@ -95,6 +108,7 @@ function reserve(
     config,
     imageId: image.id,
     imageReference: config.image.userSpecified ?? config.image.reference,
+    ...mountedImages(deps, config),
     runtimeHandler: sandbox.runtimeHandler,
     createdAtNs: String(unixNowNs()),
     bootId: deps.bootId,

@@ -67,7 +67,6 @@ function imageFromWire(wire: ImageSpec, field: string): ContainerImage {
     reference: requiredText(wire.image, `${field}.image`),
     userSpecified: textOf(wire.userSpecifiedImage),
     runtimeHandler: textOf(wire.runtimeHandler),
-    imageRef: textOf(wire.imageRef),
     annotations: wire.annotations,
   };
 }

@@ -8,6 +8,7 @@ import {
 } from '../../gen/runtime/v1/api.ts';
 import type { MountRequest } from '../../containers/container-config.ts';
 import type { Container } from '../../containers/container.ts';
+import type { ImageId } from '../../lib/ids.ts';
 import { resourcesToWire } from './resources.ts';
 import { signalToWire } from './signals.ts';
 
@@ -44,7 +45,7 @@ export function containerStatusToWire(container: Container): ContainerStatus {
     message: isOver || state.name === 'unknown' ? messageOf(state) : '',
     labels: { ...config.labels },
     annotations: { ...config.annotations },
-    mounts: config.mounts.map(mountToWire),
+    mounts: config.mounts.map((mount, index) => mountToWire(mount, container.mountedImages?.[index])),
     logPath: container.logPath ?? '',
     resources: { linux: resourcesToWire(container.resources), windows: undefined },
     imageId: container.imageId,
@@ -88,7 +89,7 @@ function stateToWire({ state }: Container): WireState {
   }
 }
 
-function mountToWire(mount: MountRequest): Mount {
+function mountToWire(mount: MountRequest, imageId: ImageId | undefined): Mount {
   const propagation = { private: 0, 'host-to-container': 1, bidirectional: 2 } as const;
   const { image } = mount;
   return {
@@ -108,7 +109,7 @@ function mountToWire(mount: MountRequest): Mount {
             annotations: { ...image.annotations },
             userSpecifiedImage: image.userSpecified ?? '',
             runtimeHandler: '',
-            imageRef: image.imageRef ?? '',
+            imageRef: imageId ?? '',
           },
     imageSubPath: mount.imageSubPath ?? '',
   };

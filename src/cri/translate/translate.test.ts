@@ -7,6 +7,8 @@ import {
   type LinuxContainerSecurityContext,
 } from '../../gen/runtime/v1/api.ts';
 import { isKind } from '../../lib/errors.ts';
+import type { Container } from '../../containers/container.ts';
+import { containerStatusToWire } from './container-status.ts';
 import { containerConfigFromWire } from './container-config.ts';
 import { podConfigFromWire } from './pod-config.ts';
 import { resourcesFromWire, resourcesToWire } from './resources.ts';
@@ -192,4 +194,24 @@ test('every stop signal of the wire survives both ways', () => {
   }
   assert.equal(signalFromWire(Signal.SIGRTMINPLUS3), 'SIGRTMIN+3');
   assert.equal(signalToWire('15'), Signal.RUNTIME_DEFAULT);
+});
+
+test('the status tells which image a mount shows', () => {
+  const mount = { containerPath: '/data', hostPath: '', readonly: true, selinuxRelabel: false };
+  const rest = { propagation: 0 as const, uidMappings: [], gidMappings: [], recursiveReadOnly: false };
+  const config = containerConfigFromWire({
+    ...container(),
+    mounts: [{ ...mount, ...rest, image: container().image, imageSubPath: '' }],
+  });
+  const record = {
+    config,
+    createdAtNs: '1',
+    stopSignal: 'SIGTERM',
+    mountedImages: { 0: 'sha256:1' },
+    user: { uid: 0, gid: 0, supplementalGroups: [] },
+    resources: config.linux.resources,
+    state: { name: 'creating' },
+  } as unknown as Container;
+  const [shown] = containerStatusToWire(record).mounts;
+  assert.deepEqual([shown?.image?.image, shown?.image?.imageRef], ['busybox', 'sha256:1']);
 });
