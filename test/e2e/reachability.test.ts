@@ -8,9 +8,9 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { CriClient } from './engine/cri-client.ts';
 import { programEntries, pushBusyboxVariant, webPage } from './engine/images.ts';
-import { assertNothingLeft, type NodeState } from './engine/leftovers.ts';
+import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
 import { containerSpec, idleSpec, podSpec, untilListening } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from './engine/test-node.ts';
+import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import type { PodStatus } from './engine/wire.ts';
 
 const skip = engineSkipReason() ?? false;
@@ -33,7 +33,6 @@ describe('reachability', { skip, timeout: 180_000 }, () => {
   let client: Pod;
   let outside: Outside;
   let nodeAddress = '';
-  let gateway = '';
 
   before(async () => {
     node = await startTestNode();
@@ -48,9 +47,8 @@ describe('reachability', { skip, timeout: 180_000 }, () => {
       ipJson<{ addr_info: { family: string; local: string }[] }>('addr', 'show', 'dev', 'eth0')
         .flatMap(({ addr_info: addresses }) => addresses)
         .find(({ family }) => family === 'inet')?.local ?? '';
-    gateway = ipJson<{ gateway: string }>('route', 'show', 'default')[0]?.gateway ?? '';
-    outside = new Outside();
-    empty = await stateWithoutPods();
+    outside = new Outside(nodeAddress);
+    empty = nodeState();
 
     const portMappings = [
       { protocol: 'TCP', containerPort: 80, hostPort: webPort },
@@ -119,7 +117,7 @@ describe('reachability', { skip, timeout: 180_000 }, () => {
   });
 
   test('a pod reaches what is outside the node, which knows no way to pods', async () => {
-    assert.match(await inPod(client, 'ping', '-c', '1', '-W', '5', gateway), / 0% packet loss/);
+    assert.match(await inPod(client, 'ping', '-c', '1', '-W', '5', outside.address), / 0% packet loss/);
   });
 
   test('a host port reaches the pod: from the node, through loopback, from pods, from outside', async () => {
@@ -174,17 +172,19 @@ describe('reachability', { skip, timeout: 180_000 }, () => {
   }
 });
 
-/** A machine beside the node: a network namespace on a link of its own. */
+/** A machine beside the node: a network namespace on a link of its own, with a route to the node's address and to no pod. */
 class Outside implements Disposable {
-  constructor() {
+  readonly address = '192.0.2.2';
+
+  constructor(nodeAddress: string) {
     for (const line of [
       'netns add outside',
       'link add to-outside type veth peer name eth0 netns outside',
       'addr add 192.0.2.1/24 dev to-outside',
       'link set to-outside up',
-      '-n outside addr add 192.0.2.2/24 dev eth0',
+      `-n outside addr add ${this.address}/24 dev eth0`,
       '-n outside link set eth0 up',
-      '-n outside route add default via 192.0.2.1',
+      `-n outside route add ${nodeAddress} via 192.0.2.1`,
     ])
       execFileSync('ip', line.split(' '));
   }
