@@ -71,6 +71,7 @@ export function streamHandlers(
       return {
         url: deps.streaming.urlFor({
           kind: 'port-forward',
+          ports: port,
           connect: async (one) => await connectToPod(deps, id, one),
         }),
       };

@@ -1,10 +1,15 @@
-/** PortForward over SPDY: for each connection the client opens an error stream and a data stream with one request id. */
-import type { Duplex } from 'node:stream';
+/**
+ * PortForward: each connection has a data stream and a stream for what went wrong. Over SPDY the client opens both, with one
+ * request id; over WebSocket they are two channels a port.
+ */
+import type { Duplex, Writable } from 'node:stream';
 import { messageOf } from '../lib/errors.ts';
 import type { SpdySession, SpdyStream } from './spdy/session.ts';
 
 export const portForwardProtocol = 'portforward.k8s.io';
 const pairDeadlineMs = 30_000;
+/** What a client sent before it left is given to the pod in this time, or dropped. */
+export const partingMs = 10_000;
 
 /** Opens a connection to a port inside the pod. */
 export type ConnectPort = (port: number) => Promise<Duplex>;
@@ -15,7 +20,15 @@ interface HalfPair {
   readonly timer: NodeJS.Timeout;
 }
 
-/** Serves connections until the client closes the session. */
+/** One connection that a client wants. */
+export interface ForwardedConnection {
+  /** As the client said it: a number from 1 to 65535, or anything else. */
+  readonly port: string;
+  readonly data: Duplex;
+  readonly errors: Writable;
+}
+
+/** Serves connections over SPDY until the client closes the session. */
 export async function servePortForward(session: SpdySession, connect: ConnectPort): Promise<void> {
   const pending = new Map<string, HalfPair>();
   using _ = session.streams.subscribe((stream) => {
@@ -38,7 +51,9 @@ export async function servePortForward(session: SpdySession, connect: ConnectPor
     }
     pending.delete(id);
     clearTimeout(pair.timer);
-    void forwardConnection(pair.error, pair.data, connect);
+    pair.error.resume();
+    const port = pair.data.headers.get('port')?.[0] ?? '';
+    void forwardConnection({ port, data: pair.data, errors: pair.error }, connect);
   });
   await session.closed;
   for (const id of pending.keys()) giveUp(pending, id);
@@ -52,16 +67,18 @@ function giveUp(pending: Map<string, HalfPair>, id: string): void {
   pair?.data?.destroy();
 }
 
-async function forwardConnection(errors: SpdyStream, data: SpdyStream, connect: ConnectPort): Promise<void> {
-  errors.resume();
-  const port = Number(data.headers.get('port')?.[0]);
+/** Connects and moves bytes until both sides have ended, or one is gone. Never throws: the client is told by `errors`. */
+export async function forwardConnection(
+  { port: text, data, errors }: ForwardedConnection,
+  connect: ConnectPort,
+): Promise<void> {
+  const port = parsePort(text);
   let connection: Duplex;
   try {
-    if (!Number.isInteger(port) || port < 1 || port > 65535)
-      throw new Error(`${data.headers.get('port')?.[0] ?? ''} is not a port`);
+    if (port === undefined) throw new Error(`${text} is not a port`);
     connection = await connect(port);
   } catch (error) {
-    errors.end(`error forwarding port ${port}: ${messageOf(error)}`);
+    errors.end(`error forwarding port ${text}: ${messageOf(error)}`);
     data.destroy();
     return;
   }
@@ -93,6 +110,7 @@ async function join(stream: Duplex, connection: Duplex): Promise<void> {
   stream.once('error', () => connection.destroy());
   stream.once('close', () => {
     if (!stream.readableEnded) connection.destroy();
+    else if (!stream.writableFinished) abandon(connection);
   });
   connection.once('close', resolve);
   stream.once('end', onEnd);
@@ -100,4 +118,21 @@ async function join(stream: Duplex, connection: Duplex): Promise<void> {
   stream.pipe(connection);
   connection.pipe(stream);
   await promise;
+}
+
+/** The client has left after its last byte: the pod still gets that, and nobody hears what it says. */
+function abandon(connection: Duplex): void {
+  if (connection.writableFinished) {
+    connection.destroy();
+    return;
+  }
+  const timer = setTimeout(() => connection.destroy(), partingMs);
+  connection.once('close', () => clearTimeout(timer));
+  connection.once('finish', () => connection.destroy());
+}
+
+/** Undefined for what is no port of TCP. */
+export function parsePort(text: string): number | undefined {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  return port >= 1 && port <= 65_535 ? port : undefined;
 }

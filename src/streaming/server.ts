@@ -18,7 +18,8 @@ import { acceptUpgrade, isSpdyUpgrade, negotiate } from './spdy/upgrade.ts';
 import { Strangers } from './strangers.ts';
 import { Tokens } from './tokens.ts';
 import { openWebSocketChannels, webSocketRemoteProtocols } from './websocket/remote-channels.ts';
-import { TunnelOffers, tunnelProtocol } from './websocket/tunnel.ts';
+import { portsOf, servePortChannels, webSocketPortProtocols } from './websocket/port-channels.ts';
+import { TunnelOffers } from './websocket/tunnel.ts';
 
 /** What a URL stands for. */
 type StreamRequest =
@@ -27,7 +28,12 @@ type StreamRequest =
       readonly options: StreamOptions;
       readonly start: () => Promise<ProcessSession>;
     }
-  | { readonly kind: 'port-forward'; readonly connect: ConnectPort };
+  | {
+      readonly kind: 'port-forward';
+      /** For a client that cannot name ports itself. */
+      readonly ports: readonly number[];
+      readonly connect: ConnectPort;
+    };
 
 export interface StreamingOptions {
   readonly address: string;
@@ -43,12 +49,11 @@ export interface StreamingServer extends AsyncDisposable {
 
 export async function serveStreams(options: StreamingOptions, log: Log): Promise<StreamingServer> {
   const tokens = new Tokens<StreamRequest>(options.tokenTtlMs);
-  const webSockets = new WebSocketServer({
-    noServer: true,
-    handleProtocols: chooseSubprotocol,
-    maxPayload: 16 * 1024 * 1024,
-  });
-  const tunnels = new TunnelOffers(webSockets);
+  const webSockets = {
+    command: webSocketServer(webSocketRemoteProtocols),
+    ports: webSocketServer(webSocketPortProtocols),
+  };
+  const tunnels = new TunnelOffers(webSockets.ports);
   const server = createServer((_request, response) =>
     response.writeHead(400).end('this address serves upgrades to SPDY/3.1 and WebSocket only\n'),
   );
@@ -94,7 +99,7 @@ async function listen(server: Server, { address, port }: StreamingOptions): Prom
 interface Upgrade {
   readonly tokens: Tokens<StreamRequest>;
   readonly strangers: Strangers;
-  readonly webSockets: WebSocketServer;
+  readonly webSockets: { readonly command: WebSocketServer; readonly ports: WebSocketServer };
   readonly tunnels: TunnelOffers;
   readonly request: IncomingMessage;
   readonly socket: Duplex;
@@ -146,34 +151,59 @@ async function serveCommand(
   }
 }
 
-async function serveWebSocket(
-  { webSockets, tunnels, request, socket, head }: Upgrade,
-  asked: StreamRequest,
-): Promise<void> {
-  const isTunnel = asked.kind === 'port-forward' && tunnels.accept(request);
-  // A client that is answered with no protocol at all gives up, but the command would have run.
-  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
-  if (chooseSubprotocol(new Set(offered.filter((name) => name !== ''))) === false) {
-    refuse(socket, '403 Forbidden', 'none of the offered subprotocols is supported');
+async function serveWebSocket(upgrade: Upgrade, asked: StreamRequest): Promise<void> {
+  const { webSockets, tunnels, request, socket } = upgrade;
+  if (asked.kind !== 'port-forward') {
+    if (!offersOneOf(webSocketRemoteProtocols, upgrade)) return;
+    const webSocket = await openWebSocket(webSockets.command, upgrade);
+    await serveRemoteCommand(openWebSocketChannels(webSocket, asked.options), asked.start);
     return;
   }
+  if (tunnels.accept(request)) {
+    const webSocket = await openWebSocket(webSockets.ports, upgrade);
+    await servePortForward(new SpdySession(createWebSocketStream(webSocket)), asked.connect);
+    return;
+  }
+  if (!offersOneOf(webSocketPortProtocols, upgrade)) return;
+  let ports: readonly number[];
+  try {
+    ports = portsOf(asked.ports, new URL(request.url ?? '/', 'http://localhost').searchParams);
+  } catch (error) {
+    refuse(socket, '400 Bad Request', messageOf(error));
+    return;
+  }
+  await servePortChannels(await openWebSocket(webSockets.ports, upgrade), ports, asked.connect);
+}
+
+/** Answers for itself when not: a client that is answered with no protocol at all gives up, but the command would have run. */
+function offersOneOf(protocols: readonly string[], { request, socket }: Upgrade): boolean {
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
+  const names = new Set(offered.filter((name) => name !== ''));
+  if (names.size === 0 || protocols.some((protocol) => names.has(protocol))) return true;
+  refuse(socket, '403 Forbidden', 'none of the offered subprotocols is supported');
+  return false;
+}
+
+async function openWebSocket(
+  server: WebSocketServer,
+  { request, socket, head }: Upgrade,
+): Promise<WebSocket> {
   const { promise, resolve } = Promise.withResolvers<WebSocket>();
-  webSockets.handleUpgrade(request, socket, head, (opened) => {
+  server.handleUpgrade(request, socket, head, (opened) => {
     // Here, not a turn later: the first frame may be broken already, and an error without a listener ends the daemon.
     opened.on('error', () => opened.terminate());
     resolve(opened);
   });
-  const webSocket = await promise;
-  if (asked.kind !== 'port-forward')
-    await serveRemoteCommand(openWebSocketChannels(webSocket, asked.options), asked.start);
-  else if (isTunnel) await servePortForward(new SpdySession(createWebSocketStream(webSocket)), asked.connect);
-  else webSocket.close(1002, `port-forward over WebSocket speaks ${tunnelProtocol}`);
+  return await promise;
 }
 
-function chooseSubprotocol(offered: Set<string>): string | false {
-  return (
-    webSocketRemoteProtocols.find((protocol) => offered.has(protocol)) ?? (offered.size === 0 ? '' : false)
-  );
+/** `protocols`: best first. A client that offers none is taken at the oldest. */
+function webSocketServer(protocols: readonly string[]): WebSocketServer {
+  return new WebSocketServer({
+    noServer: true,
+    maxPayload: 16 * 1024 * 1024,
+    handleProtocols: (offered) => protocols.find((protocol) => offered.has(protocol)) ?? false,
+  });
 }
 
 function refuse(socket: Duplex, status: string, message: string): void {

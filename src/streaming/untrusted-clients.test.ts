@@ -91,7 +91,7 @@ test('a WebSocket frame that is none ends its connection, whatever it was opened
   const exec = fakeExec();
   const connectNever = async (): Promise<Duplex> => await Promise.reject(new Error('no pod'));
   const urls = [
-    server.urlFor({ kind: 'port-forward', connect: connectNever }),
+    server.urlFor({ kind: 'port-forward', ports: [], connect: connectNever }),
     server.urlFor({ kind: 'exec', options: terminal, start: exec.start }),
   ];
   for (const url of urls) {
@@ -216,5 +216,22 @@ test('port-forward stuck (containerd#8849, rke2#10466): a port that does not ans
   const [asked] = (await once(pod, 'data')) as [Buffer];
   assert.equal(String(asked), 'asked');
   pod.destroy();
+  client.destroy();
+});
+
+test('port-forward leak: a client that had said its last and leaves before the answer ends leaves no connection', async () => {
+  const { session, connecting, client } = portForward();
+  const { data } = openConnection(session, 80);
+  const [pod, ours] = duplexPair();
+  connecting.resolve(ours);
+  await turn();
+  data.push('asked');
+  data.push(null);
+  const [asked] = (await once(pod, 'data')) as [Buffer];
+  assert.equal(String(asked), 'asked');
+  pod.write('an answer without an end');
+  if (!data.readableEnded) await once(data, 'end');
+  data.destroy();
+  await once(ours, 'close');
   client.destroy();
 });

@@ -10,6 +10,7 @@ import { CriClient } from './engine/cri-client.ts';
 import { Crictl, crictlSkipReason, type RunningCrictl, startProgram } from './engine/crictl.ts';
 import { pushBusyboxVariant, programEntries } from './engine/images.ts';
 import { containerSpec, podSpec, untilListening } from './engine/pods.ts';
+import { PortChannels } from './engine/port-channels.ts';
 import { RemoteCommand } from './engine/remote-command.ts';
 import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import { eventually } from './engine/wait.ts';
@@ -72,6 +73,9 @@ describe('streaming', { skip, timeout: 300_000 }, () => {
     return (await cri.call<{ url: string }>('Exec', request)).url;
   };
 
+  const portUrl = async (...port: readonly number[]): Promise<string> =>
+    (await cri.call<{ url: string }>('PortForward', { podSandboxId, port })).url;
+
   const portForward = async (client: StreamClient): Promise<[RunningCrictl, number]> => {
     const forwarded = await client.portForward();
     const said = await forwarded.untilOutput(/Forwarding from 127\.0\.0\.1:\d+/);
@@ -94,9 +98,12 @@ describe('streaming', { skip, timeout: 300_000 }, () => {
     exec: async (...cmd) =>
       startProgram(streamClient, [transport, 'stream', `${await execUrl(cmd)}?input=1&output=1&error=1`]),
     portForward: async () => {
-      const request = { podSandboxId, port: [echoPort] };
-      const { url } = await cri.call<{ url: string }>('PortForward', request);
-      return startProgram(streamClient, [transport, 'port-forward', url, `0:${echoPort}`]);
+      return startProgram(streamClient, [
+        transport,
+        'port-forward',
+        await portUrl(echoPort),
+        `0:${echoPort}`,
+      ]);
     },
   });
 
@@ -157,6 +164,48 @@ describe('streaming', { skip, timeout: 300_000 }, () => {
       });
     });
   }
+
+  test(`${bulkMebibytes} MiB through each of two ports of one WebSocket and back, without SPDY`, async () => {
+    const bulks = [randomBulk(bulkMebibytes), randomBulk(bulkMebibytes)];
+    using client = await PortChannels.open(await portUrl(echoPort, echoPort));
+    const all = bulks.map(async (bulk, place) => {
+      for (let start = 0; start < bulk.length; start += 32 * 1024)
+        await client.write(place, bulk.subarray(start, start + 32 * 1024));
+      assertSameBytes(await client.read(place, bulk.length), bulk);
+    });
+    await Promise.all(all);
+    assert.deepEqual(await client.said(0), { ports: [echoPort, echoPort], error: '' });
+  });
+
+  test('port-forward over WebSocket without SPDY: ports by the URL, a closed port, none, a bad one', async () => {
+    using named = await PortChannels.open(`${await portUrl()}?port=${echoPort}&port=9`);
+    await named.write(0, Buffer.from('echoed'));
+    assert.equal(String(await named.read(0, 6)), 'echoed');
+    await named.read(1, 0);
+    const closed = await eventually('the closed port to be told', async () => {
+      const said = await named.said(1);
+      return said.error === '' ? undefined : said;
+    });
+    assert.deepEqual(closed.ports, [9, 9]);
+    assert.match(closed.error, /error forwarding port 9: .*refused/);
+    using alone = await PortChannels.open(await portUrl(9));
+    assert.equal(await alone.closed(), 1000);
+    assert.match((await alone.said(0)).error, /refused/);
+    for (const query of ['', '?port=', '?port=http', '?port=0', '?port=65536'])
+      await assert.rejects(PortChannels.open((await portUrl()) + query), /400/, query);
+    await assert.rejects(PortChannels.open(await portUrl(echoPort), 'v5.channel.k8s.io'), /403/);
+    await assert.rejects(cri.call('PortForward', { podSandboxId, port: [70_000] }), /70000 is not a port/);
+  });
+
+  test('port-forwards over WebSocket that break off leave no process and no descriptor', async () => {
+    const before = await settledDescriptors();
+    for (let i = 0; i < 20; i += 1) {
+      using client = await PortChannels.open(await portUrl(echoPort, echoPort));
+      await client.write(i % 2, Buffer.from('x'));
+      await client.read(i % 2, 1);
+    }
+    await descriptorsAre(before);
+  });
 
   test('exit status, both outputs, and why a program does not start', async () => {
     using failing = await RemoteCommand.open(await execUrl(['sh', '-c', 'echo out; echo err >&2; exit 42']));

@@ -1,7 +1,6 @@
 /** Exec and attach over WebSocket: every message begins with the number of its channel. */
 import { Readable, Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { EngineError } from '../../lib/errors.ts';
 import {
   parseWindowSize,
   statusJson,
@@ -9,6 +8,7 @@ import {
   type RemoteChannels,
   type StreamOptions,
 } from '../channels.ts';
+import { readMessage, sendOnChannel } from './channel-messages.ts';
 
 /** Best first. */
 export const webSocketRemoteProtocols = [
@@ -26,20 +26,15 @@ const closeGraceMs = 10_000;
 
 export function openWebSocketChannels(socket: WebSocket, options: StreamOptions): RemoteChannels {
   const protocol = socket.protocol;
-  const isBase64 = protocol.includes('base64');
   const { promise: closed, resolve: onClosed } = Promise.withResolvers<void>();
-  const send = (number: number, data: Buffer, done: (error?: Error | null) => void): void => {
-    if (socket.readyState !== socket.OPEN)
-      done(new EngineError('cancelled', 'the client has closed the connection'));
-    else if (isBase64) socket.send(`${number}${data.toString('base64')}`, (error) => done(error));
-    else socket.send(Buffer.concat([Buffer.from([number]), data]), (error) => done(error));
-  };
   const stdin = options.stdin ? inputStream(socket) : undefined;
   const output = (number: number): Writable =>
-    new Writable({ write: (data: Buffer, _encoding, done) => send(number, data, done) });
+    new Writable({
+      write: (data: Buffer, _encoding, done) => sendOnChannel(socket, { number, data }, done),
+    });
   const listeners: Parameters<RemoteChannels['onResize']>[0][] = [];
   socket.on('message', (message: Buffer) => {
-    const { number, data } = cut(message, isBase64);
+    const { number, data } = readMessage(socket, message);
     if (number === channel.stdin) takeInput(stdin, socket, data);
     else if (number === channel.close && protocol.startsWith('v5') && data[0] === channel.stdin)
       stdin?.push(null);
@@ -57,7 +52,8 @@ export function openWebSocketChannels(socket: WebSocket, options: StreamOptions)
   const stderr = options.stderr && !options.tty ? output(channel.stderr) : undefined;
   for (const writable of [stdout, stderr]) writable?.on('error', () => undefined);
   // Clients wait for a first message to know that the other side is there.
-  send(stdout === undefined ? channel.error : channel.stdout, Buffer.alloc(0), () => undefined);
+  const first = stdout === undefined ? channel.error : channel.stdout;
+  sendOnChannel(socket, { number: first, data: Buffer.alloc(0) });
   return {
     ...(stdin === undefined ? {} : { stdin }),
     ...(stdout === undefined ? {} : { stdout }),
@@ -66,7 +62,9 @@ export function openWebSocketChannels(socket: WebSocket, options: StreamOptions)
     async report(outcome) {
       const text =
         protocol.startsWith('v4') || protocol.startsWith('v5') ? statusJson(outcome) : statusText(outcome);
-      await new Promise<void>((resolve) => send(channel.error, Buffer.from(text), () => resolve()));
+      await new Promise<void>((resolve) =>
+        sendOnChannel(socket, { number: channel.error, data: Buffer.from(text) }, () => resolve()),
+      );
     },
     async close() {
       socket.resume();
@@ -88,10 +86,4 @@ function inputStream(socket: WebSocket): Readable {
 function takeInput(stdin: Readable | undefined, socket: WebSocket, data: Buffer): void {
   if (stdin === undefined || stdin.destroyed || data.length === 0) return;
   if (!stdin.push(data)) socket.pause();
-}
-
-function cut(message: Buffer, isBase64: boolean): { readonly number: number; readonly data: Buffer } {
-  const number = message[0] ?? channel.close;
-  if (!isBase64) return { number, data: message.subarray(1) };
-  return { number: number - '0'.charCodeAt(0), data: Buffer.from(message.toString('latin1', 1), 'base64') };
 }

@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import type { WebSocketServer } from 'ws';
 import { portForwardProtocol } from '../port-forward.ts';
 
-export const tunnelProtocol = `SPDY/3.1+${portForwardProtocol}`;
+const tunnelProtocol = `SPDY/3.1+${portForwardProtocol}`;
 
 const header = 'sec-websocket-protocol';
 
