@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { CriClient, rejectsWith, type WireRequest } from './engine/cri-client.ts';
 import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
 import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from './engine/test-node.ts';
+import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 
 const skip = engineSkipReason() ?? false;
 const absent = '0123456789abcdef'.repeat(4);
@@ -22,7 +22,7 @@ describe('CRI: bad input', { skip, timeout: 180_000 }, () => {
     node = await startTestNode();
     cri = new CriClient();
     await cri.call('PullImage', { image: { image: node.images.busybox } });
-    empty = await stateWithoutPods();
+    empty = nodeState();
   });
   after(async () => {
     cri[Symbol.dispose]();

@@ -8,9 +8,9 @@ import { after, before, describe, test } from 'node:test';
 import { status, type ServiceError } from '@grpc/grpc-js';
 import { codeOfEmpty, collect, CriClient, rejectsWith } from './engine/cri-client.ts';
 import { webPage } from './engine/images.ts';
-import { assertNothingLeft, type NodeState } from './engine/leftovers.ts';
+import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
 import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from './engine/test-node.ts';
+import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import { eventually, untilServed } from './engine/wait.ts';
 import type { ContainerStatus, ImageInfo, PodStatus } from './engine/wire.ts';
 
@@ -121,7 +121,7 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
       images,
     );
     assert.equal(images.length, 2);
-    empty = await stateWithoutPods();
+    empty = nodeState();
   });
 
   test('RunPodSandbox, PodSandboxStatus, ListPodSandbox, StreamPodSandboxes', async () => {

@@ -5,9 +5,9 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { Crictl, crictlSkipReason } from './engine/crictl.ts';
 import { webPage } from './engine/images.ts';
-import { assertNothingLeft, type NodeState } from './engine/leftovers.ts';
+import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
 import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from './engine/test-node.ts';
+import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import { eventually, untilServed } from './engine/wait.ts';
 import type { ContainerStatus, PodStatus } from './engine/wire.ts';
 
@@ -33,7 +33,7 @@ describe('crictl: pods and containers', { skip, timeout: 180_000 }, () => {
     crictl = new Crictl();
     await crictl.ok('pull', node.images.busybox);
     await crictl.ok('pull', node.images.web);
-    empty = await stateWithoutPods();
+    empty = nodeState();
   });
   after(async () => {
     crictl[Symbol.dispose]();

@@ -43,7 +43,6 @@ describe(`${pods} pods of two containers`, { skip }, () => {
     node = await startTestNode();
     cri = new CriClient();
     await pull(cri, node.images.busybox);
-    await removePod(cri, (await runPod(cri, 'first')).id);
     empty = nodeState();
   });
   after(async () => {

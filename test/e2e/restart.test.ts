@@ -43,7 +43,6 @@ describe('the daemon killed and started again', { skip }, () => {
     node = await startTestNode();
     cri = new CriClient();
     await pull(cri, node.images.busybox);
-    await removePod(cri, (await runPod(cri, 'first')).id);
     signals = join(node.directory, 'signals');
     mkdirSync(signals);
     empty = nodeState();

@@ -1,12 +1,12 @@
 // test-host: vm
 // test-minutes: 10
-/** Pods where cgroup v2 is alone, AppArmor is on and no capability is missing; then the drivers' own tests, in the same boot. */
+/** Pods where cgroup v2 is alone, AppArmor is on and no capability is missing; then the drivers' own tests, and networks with VLANs and SCTP, in the same boot. */
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { CriClient, rejectsWith } from './engine/cri-client.ts';
-import { assertNothingLeft, type NodeState } from './engine/leftovers.ts';
+import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
 import {
   createIn,
   exec,
@@ -19,9 +19,11 @@ import {
   untilState,
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec, type PodSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from './engine/test-node.ts';
+import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import '../integration/cgroups.test.ts';
+import '../integration/cni-vlan-sctp.test.ts';
 import '../integration/rtnetlink.test.ts';
+import '../integration/rtnetlink-vlans.test.ts';
 import '../integration/stats.test.ts';
 
 const skip =
@@ -78,7 +80,7 @@ describe('a pod on cgroup v2', { skip }, () => {
     node = await startTestNode();
     cri = new CriClient();
     await pull(cri, node.images.busybox);
-    empty = await stateWithoutPods();
+    empty = nodeState();
     pod = await runPod(cri, 'limited');
     limited = await startIn(cri, pod, idle('limited', { resources }));
   });

@@ -9,7 +9,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export type NodeState = Readonly<Record<string, readonly string[]>>;
 
 /** Not /var/log/pods: a container's log belongs to who asked for it there, and stays until that client removes it. */
-const roots = ['/run/gantry', '/var/lib/gantry', '/var/lib/cni', '/run/netns', '/etc/cni/net.d'];
+const roots = [
+  '/run/gantry',
+  '/run/crun',
+  '/run/runc',
+  '/run/netns',
+  '/dev/shm',
+  '/var/lib/gantry',
+  '/var/lib/cni',
+  '/etc/cni/net.d',
+];
 
 /** The daemon's database and its log of writes come and go with checkpoints. */
 const transient = /\/state\.db-(?:wal|shm)$/;

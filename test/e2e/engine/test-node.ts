@@ -3,11 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startDockerRegistry, type DockerRegistry } from '../../fixtures/docker-registry.ts';
-import { CriClient } from './cri-client.ts';
 import { DaemonProcess } from './daemon.ts';
 import { missingImageSources, pushTestImages, type TestImages } from './images.ts';
-import { nodeState, type NodeState } from './leftovers.ts';
-import { podSpec } from './pods.ts';
 
 export interface TestNode extends AsyncDisposable {
   readonly registry: DockerRegistry;
@@ -44,18 +41,4 @@ export async function startTestNode(toml = ''): Promise<TestNode> {
     directory,
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   };
-}
-
-/**
- * The node's state with no pod on it, to compare with at the end. A first pod has come and gone: the network's own
- * bridge and its lease directory are made with the first pod of all, and belong to the network from then on.
- */
-export async function stateWithoutPods(): Promise<NodeState> {
-  using cri = new CriClient();
-  const { podSandboxId } = await cri.call<{ podSandboxId: string }>('RunPodSandbox', {
-    config: podSpec('first-of-all'),
-  });
-  await cri.call('StopPodSandbox', { podSandboxId });
-  await cri.call('RemovePodSandbox', { podSandboxId });
-  return nodeState();
 }

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { buildImage, buildLayer, pushImage } from '../../../src/images/testing/build-image.ts';
 import { CriClient } from '../engine/cri-client.ts';
 import { pushBusyboxVariant } from '../engine/images.ts';
-import { assertNothingLeft, type NodeState } from '../engine/leftovers.ts';
-import { engineSkipReason, startTestNode, stateWithoutPods, type TestNode } from '../engine/test-node.ts';
+import { assertNothingLeft, nodeState, type NodeState } from '../engine/leftovers.ts';
+import { engineSkipReason, startTestNode, type TestNode } from '../engine/test-node.ts';
 import { eventually } from '../engine/wait.ts';
 import { type KubeletConfig, KubeletProcess, kubeletSkipReason } from './kubelet-process.ts';
 import { listPods } from './kubelet-api.ts';
@@ -100,7 +100,7 @@ export class KubeletNode implements AsyncDisposable {
     );
     for (const image of [engine.images.busybox, engine.images.web, agnhost, ...variants])
       if (image !== '') await cri.call('PullImage', { image: { image } });
-    const before = await stateWithoutPods();
+    const before = nodeState();
     const manifests = join(engine.directory, 'manifests');
     mkdirSync(manifests);
     const kubelet = stack.use(await KubeletProcess.start(engine.directory, manifests, config));
