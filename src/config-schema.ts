@@ -122,6 +122,33 @@ export const configSchema = z.strictObject({
         .describe('OCI runtimes by handler name (RuntimeClass).'),
     })
     .prefault({}),
+  nri: z
+    .strictObject({
+      enabled: z
+        .boolean()
+        .default(true)
+        .describe('Whether plugins (Node Resource Interface) may watch and change pods and containers.'),
+      socket: absolutePath
+        .default('/var/run/nri/nri.sock')
+        .describe(
+          'Where plugins connect. Access to it is root on the node; its directory is made for root alone.',
+        ),
+      plugin_dir: absolutePath
+        .default('/opt/nri/plugins')
+        .describe('Programs named `<two digits>-<name>` that are started with the daemon as plugins.'),
+      plugin_config_dir: absolutePath
+        .default('/etc/nri/conf.d')
+        .describe('What those are handed: `<two digits>-<name>.conf`, else `<name>.conf`.'),
+      plugin_registration_timeout_seconds: seconds
+        .default(5)
+        .describe(
+          'How long a plugin may take to register, and then to take in which pods and containers there are.',
+        ),
+      plugin_request_timeout_seconds: seconds
+        .default(2)
+        .describe('How long a plugin may take to answer; one that takes longer is disconnected.'),
+    })
+    .prefault({}),
   metrics: z
     .strictObject({
       address: z

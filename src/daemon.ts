@@ -9,7 +9,7 @@ import { detectHostCgroups, defaultDriver, type CgroupDriver, type HostCgroups }
 import type { Config } from './config-schema.ts';
 import { createEngineCgroups } from './daemon/cgroups.ts';
 import { makeDirectories, type Directories } from './daemon/directories.ts';
-import { createEngine, type EngineParts } from './daemon/engine.ts';
+import { createEngine, type Engine, type EngineParts } from './daemon/engine.ts';
 import { startFaces } from './daemon/faces.ts';
 import { startImages } from './daemon/images.ts';
 import { lockDirectory } from './daemon/lock.ts';
@@ -43,6 +43,7 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   const parts = await startParts(config, log, stack);
   const engine = createEngine(parts, stack);
   await recoverEngine(engine, log);
+  await startPlugins(engine, version, stack);
   const metrics = createRequestMetrics();
   await startFaces({ config, version, log, metrics, engine }, stack);
   const startMs = Math.round(performance.now() - startedAt);
@@ -53,6 +54,27 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   for (const warning of startWarnings(config, parts.runtimes.handlers.values())) log.warn(warning);
   const running = stack.move();
   return { log, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
+}
+
+/** Before clients: what is installed on the node takes part in all that they ask for. */
+async function startPlugins(
+  { parts, plugins }: Engine,
+  version: string,
+  stack: AsyncDisposableStack,
+): Promise<void> {
+  const { nri } = parts.config;
+  await plugins.start(
+    {
+      runtime: { name: 'gantry', version },
+      socket: nri.socket,
+      pluginDirectory: nri.plugin_dir,
+      pluginConfigDirectory: nri.plugin_config_dir,
+      registrationTimeoutMs: nri.plugin_registration_timeout_seconds * 1000,
+      requestTimeoutMs: nri.plugin_request_timeout_seconds * 1000,
+      poller: parts.poller,
+    },
+    stack,
+  );
 }
 
 /** Drivers and stores, each on `stack` after those that it needs. */

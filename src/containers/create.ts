@@ -9,7 +9,7 @@ import type { MonitoredContainer } from '../oci/monitor.ts';
 import { isHolderGone } from '../sandbox/holder-ended.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import type { ContainerConfig, ContainerImage } from './container-config.ts';
-import { containerName, containerPaths, type Container, type ContainerUser } from './container.ts';
+import { containerName, containerPaths, type Container } from './container.ts';
 import type { ContainerDeps, ContainerImageFacts } from './deps.ts';
 import { joinLogPath, makeLogPlace, type LogPlace } from './log-path.ts';
 import { releaseContainer } from './release.ts';
@@ -139,27 +139,27 @@ async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Pro
   // Once there are processes, undoing has to wait for their monitor: it writes an exit file as its last act.
   let toUndo = draft;
   try {
-    const user = await prepare(deps, parts, signal);
+    const prepared = (toUndo = await prepare(deps, parts, signal));
     signal.throwIfAborted();
-    const processes = await createProcesses(deps, draft, signal);
-    const created: Container = { ...draft, user, state: { name: 'created', processes } };
+    const processes = await createProcesses(deps, prepared, signal);
+    const created: Container = { ...prepared, state: { name: 'created', processes } };
     toUndo = created;
     deps.store.update(draft.id, () => created);
     deps.exits.watch(draft.id, processes);
     deps.store.events.emit({ kind: 'created', container: created });
     return created;
   } catch (error) {
-    await undo(deps, toUndo, error);
+    await undo(deps, toUndo, error).finally(() => deps.plugins.abandoned(toUndo));
     throw error;
   }
 }
 
-/** Makes all that the runtime needs to create the processes; gives the user that they will run as. */
+/** Makes all that the runtime needs to create the processes; gives the container as it will be. */
 async function prepare(
   deps: ContainerDeps,
   { draft, sandbox, image }: Parts,
   signal: AbortSignal,
-): Promise<ContainerUser> {
+): Promise<Container> {
   const { id, config } = draft;
   const paths = containerPaths(deps.stateDirectory, id);
   mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
@@ -168,11 +168,17 @@ async function prepare(
   makeRealMountPoints(rootfs);
   const parts = { id, sandbox, config, image, rootfs, mounts };
   const volumes = await deps.volumes.prepare(parts, signal);
-  const { spec, user } = await deps.spec.build({ ...parts, cgroupsPath: draft.cgroupsPath, volumes });
+  const built = await deps.spec.build({ ...parts, cgroupsPath: draft.cgroupsPath, volumes });
+  const { container, spec } = await deps.plugins.creating(
+    { container: { ...draft, user: built.user }, sandbox, spec: built.spec },
+    signal,
+  );
+  // Before anything lies there, so that recovery would find it.
+  if (container.cgroupsPath !== draft.cgroupsPath) deps.store.update(id, () => container);
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   const place = logPlaceOf(sandbox, config);
   if (place !== undefined) makeLogPlace(place);
-  return user;
+  return container;
 }
 
 async function createProcesses(

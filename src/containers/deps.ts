@@ -80,6 +80,24 @@ export interface ContainerDeps {
     /** Kills every process below the cgroup, then removes it. Idempotent. */
     destroy(cgroupsPath: string): Promise<void>;
   };
+  /** What takes part in the lives of containers from outside. Without a plugin each call returns at once. */
+  readonly plugins: {
+    /**
+     * The container and its spec as plugins want them; the record's `resources` and `cgroupsPath` may differ then.
+     * @throws EngineError failed-precondition when one refuses, invalid-argument for what is not allowed to them
+     */
+    creating(
+      draft: { readonly container: Container; readonly sandbox: Sandbox; readonly spec: Spec },
+      signal: AbortSignal,
+    ): Promise<{ readonly container: Container; readonly spec: Spec }>;
+    /** A container that plugins may have been told of has not been created after all. */
+    abandoned(container: Container): void;
+    /** @throws EngineError failed-precondition when one refuses */
+    starting(container: Container, signal: AbortSignal): Promise<void>;
+    /** New limits, as plugins want them. @throws EngineError failed-precondition when one refuses */
+    updating(container: Container, resources: LinuxResources, signal: AbortSignal): Promise<LinuxResources>;
+    updated(container: Container): void;
+  };
   readonly runtime: {
     create(
       request: {

@@ -37,7 +37,7 @@ export function createSpecBuilder(deps: PrepareSpecDeps): ContainerDeps['spec'] 
       const { config, image, rootfs } = request;
       const { security } = config.linux;
       const user = resolveUser({ readFileInRoot }, { rootfs, imageUser: image.config.user, security });
-      const cdi = await cdiEdits(config);
+      const cdi = await lookUpCdi(requestedCdiDevices(config.cdiDevices, config.annotations));
       const targetNamespaces = targetOf(deps, request);
       const seccompProfile = localhostSeccomp(config);
       const spec = buildSpec({
@@ -120,8 +120,8 @@ function loadedProfiles(host: HostFacts): ReadonlySet<string> {
   return host.apparmorEnabled ? parseLoadedProfiles(readFileSync(apparmorProfiles, 'utf8')) : new Set();
 }
 
-async function cdiEdits(config: ContainerConfig): Promise<CdiEdits | undefined> {
-  const names = requestedCdiDevices(config.cdiDevices, config.annotations);
+/** What the named CDI devices add; undefined for none. @throws EngineError invalid-argument, failed-precondition */
+export async function lookUpCdi(names: readonly string[]): Promise<CdiEdits | undefined> {
   if (names.length === 0) return undefined;
   const { specs, failures } = readCdiSpecs(cdiDirectories);
   try {

@@ -26,6 +26,7 @@ export async function startContainer(
       `container ${id} is ${state.name}: only a created one can be started`,
     );
   try {
+    await deps.plugins.starting(container, signal);
     await deps.runtime.start(container);
   } catch (error) {
     await recordStartError(deps, container, error);

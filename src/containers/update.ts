@@ -7,9 +7,10 @@ import { mergeResources } from './spec/resources.ts';
 
 /**
  * Changes the limits of a container: those that the request names, the others stay. All of them or none: if the
- * kernel refuses one, what was in force before is applied again.
+ * kernel refuses one, what was in force before is applied again. Plugins may change the request first, and with it
+ * other containers: no lock is held then.
  *
- * @throws EngineError not-found, failed-precondition (neither created nor running), or why the kernel refused
+ * @throws EngineError not-found, failed-precondition (neither created nor running, a plugin refuses), or why the kernel refused
  */
 export async function updateContainer(
   deps: ContainerDeps,
@@ -17,13 +18,28 @@ export async function updateContainer(
   request: LinuxResources,
   signal: AbortSignal,
 ): Promise<void> {
-  using _ = await deps.store.locks.acquire(id, signal);
+  const wanted = await deps.plugins.updating(living(deps, id), request, signal);
+  deps.plugins.updated(await applyLimits(deps, id, wanted, signal));
+}
+
+function living(deps: ContainerDeps, id: ContainerId): Container {
   const container = deps.store.mustFind(id);
-  if (!isAlive(container))
-    throw new EngineError(
-      'failed-precondition',
-      `container ${id} is ${container.state.name}: its resources cannot be changed`,
-    );
+  if (isAlive(container)) return container;
+  throw new EngineError(
+    'failed-precondition',
+    `container ${id} is ${container.state.name}: its resources cannot be changed`,
+  );
+}
+
+/** As updateContainer, without asking plugins: it is how their own wishes are carried out. Gives the container as it is then. */
+export async function applyLimits(
+  deps: ContainerDeps,
+  id: ContainerId,
+  request: LinuxResources,
+  signal: AbortSignal,
+): Promise<Container> {
+  using _ = await deps.store.locks.acquire(id, signal);
+  const container = living(deps, id);
   const resources = mergeResources(container.resources, request);
   try {
     await deps.runtime.update(container, resources);
@@ -31,7 +47,7 @@ export async function updateContainer(
     await restore(deps, container, error);
     throw error;
   }
-  deps.store.update(id, (old) => ({ ...old, resources }));
+  return deps.store.update(id, (old) => ({ ...old, resources }));
 }
 
 /** A failure here, as of a container that has just ended, does not hide why the change was refused. */

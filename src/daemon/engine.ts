@@ -34,6 +34,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { EngineCgroups } from './cgroups.ts';
 import type { Directories } from './directories.ts';
 import type { EngineImages } from './images.ts';
+import { createEnginePlugins, type EnginePlugins } from './plugins/engine-plugins.ts';
 import { handlerFor, mustMapUsers, type RuntimeSet } from './runtimes.ts';
 
 /** What the engine is made of. */
@@ -66,6 +67,7 @@ export interface Engine {
   readonly usage: UsageDeps;
   /** Hears of ends once recovery has taken every container up. */
   readonly exits: ExitWatcher;
+  readonly plugins: EnginePlugins;
 }
 
 const pathTimeoutMs = 10_000;
@@ -83,13 +85,33 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
     monitorDeps: (handler) => monitorDeps(runtimes, handler),
   };
   const containerExits = stack.use(new ContainerExits(exitSource(exits), () => containers, log));
-  const containers = containerDeps(parts, runtimes, containerExits);
-  const sandboxes = sandboxDeps(parts, { exec, containers, exits });
+  const plugins = enginePlugins(parts, () => containers, stack);
+  const containers = containerDeps(parts, runtimes, { exits: containerExits, plugins });
+  const sandboxes = sandboxDeps(parts, { exec, containers, exits, plugins });
   const usage = usageDeps(parts);
   stack.use(exits.exits.subscribe(({ id }) => void holderEnded(sandboxes, parseSandboxId(id), log)));
   stack.use(followDeletions(usage));
   stack.use(parts.images.followRemovals(stores.containers));
-  return { parts, sandboxes, containers, exec, usage, exits };
+  return { parts, sandboxes, containers, exec, usage, exits, plugins };
+}
+
+function enginePlugins(
+  { config, log, directories, stores, facts, images }: EngineParts,
+  containers: () => ContainerDeps,
+  stack: AsyncDisposableStack,
+): EnginePlugins {
+  return createEnginePlugins(
+    {
+      isEnabled: config.nri.enabled,
+      log,
+      stateDirectory: directories.state,
+      host: facts,
+      stores,
+      imageDigest: (id) => images.images.store.get(id)?.repoDigests[0]?.split('@')[1],
+      containers,
+    },
+    stack,
+  );
 }
 
 function runtimesOptions({
@@ -126,7 +148,11 @@ function exitSource(watcher: ExitWatcher): ExitSource {
   };
 }
 
-function containerDeps(parts: EngineParts, runtimes: RuntimesOptions, exits: ContainerExits): ContainerDeps {
+function containerDeps(
+  parts: EngineParts,
+  runtimes: RuntimesOptions,
+  { exits, plugins }: { readonly exits: ContainerExits; readonly plugins: EnginePlugins },
+): ContainerDeps {
   const { directories, stores, images, cgroups, facts, paths } = parts;
   return {
     store: stores.containers,
@@ -161,6 +187,7 @@ function containerDeps(parts: EngineParts, runtimes: RuntimesOptions, exits: Con
       discard: (path) => images.discard(path),
     }),
     cgroups: cgroups.forContainers,
+    plugins: plugins.forContainers,
     runtime: createRuntimes(runtimes),
     checkpoints: createCheckpoints(`${directories.root}/checkpoints`, runtimes),
     exits,
@@ -169,7 +196,7 @@ function containerDeps(parts: EngineParts, runtimes: RuntimesOptions, exits: Con
 
 function sandboxDeps(
   parts: EngineParts,
-  { exec, containers, exits }: Pick<Engine, 'exec' | 'containers' | 'exits'>,
+  { exec, containers, exits, plugins }: Pick<Engine, 'exec' | 'containers' | 'exits' | 'plugins'>,
 ): SandboxDeps {
   const { directories, stores, networks, cgroups, thread, poller, runtimes, config } = parts;
   return {
@@ -195,6 +222,7 @@ function sandboxDeps(
       watchExit: (id, processes) => exits.track(id, processes),
       forgetExit: (id) => exits.forget(id),
     }),
+    plugins: plugins.forPods,
     runtimes: {
       handlerFor: (requested) => handlerFor(runtimes, requested),
       mustMapUsers: (handler) => mustMapUsers(runtimes, handler),

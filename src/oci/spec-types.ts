@@ -138,8 +138,24 @@ export interface Linux {
   readonly maskedPaths?: readonly string[];
   readonly readonlyPaths?: readonly string[];
   readonly mountLabel?: string;
+  readonly intelRdt?: IntelRdt;
+  readonly memoryPolicy?: MemoryPolicy;
   readonly personality?: { readonly domain: string; readonly flags?: readonly string[] };
   readonly timeOffsets?: Readonly<Record<string, { readonly secs: number; readonly nanosecs: number }>>;
+}
+
+/** Cache and memory bandwidth (resctrl). `schemata` are lines of its file. */
+interface IntelRdt {
+  readonly closID?: string;
+  readonly schemata?: readonly string[];
+  readonly enableMonitoring?: boolean;
+}
+
+/** NUMA: `mode` and `flags` as set_mempolicy(2) names them, `nodes` a list such as `0-3,7`. Since runtime-spec 1.3. */
+interface MemoryPolicy {
+  readonly mode: string;
+  readonly nodes: string;
+  readonly flags?: readonly string[];
 }
 
 /** A device node to make. `major` and `minor` are absent for a FIFO. */

@@ -1,11 +1,17 @@
 /** What the operations on sandboxes need of the rest, in their own words. `daemon.ts` passes it. */
 import type { SandboxId } from '../lib/ids.ts';
-import type { IdMapping, PodConfig, PortMapping } from './pod-config.ts';
+import type { IdMapping, LinuxResources, PodConfig, PortMapping } from './pod-config.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Sandbox, SandboxNamespaces, SandboxStore } from './sandbox.ts';
 
 /** Namespaces that a sandbox can pin. */
 export type PinnedKind = 'net' | 'ipc' | 'uts';
+
+/** The resources of a pod as a whole; what is left out stays. */
+export interface PodResources {
+  readonly overhead: LinuxResources | undefined;
+  readonly resources: LinuxResources | undefined;
+}
 
 interface PodAttachRequest {
   readonly sandboxId: SandboxId;
@@ -55,6 +61,18 @@ export interface SandboxDeps {
     watch(sandbox: Sandbox): void;
     /** Ends it and all that it left. Idempotent, also when it never started. */
     stop(sandbox: Sandbox): Promise<void>;
+  };
+  /** What takes part in the lives of pods from outside. Without a plugin each call returns at once. */
+  readonly plugins: {
+    /** Of a pod that is about to be ready. @throws EngineError failed-precondition when one refuses it */
+    running(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
+    /** A pod that plugins may have been told of has not become ready after all. */
+    abandoned(sandbox: Sandbox): void;
+    /** Of a pod whose containers have stopped and whose namespaces are still there. What plugins say does not keep it from stopping. */
+    stopping(sandbox: Sandbox): Promise<void>;
+    /** @throws EngineError failed-precondition when one refuses */
+    updating(sandbox: Sandbox, request: PodResources, signal: AbortSignal): Promise<void>;
+    updated(sandbox: Sandbox): void;
   };
   readonly runtimes: {
     /** The handler to use for what a pod asked. @throws EngineError invalid-argument for an unknown one */

@@ -66,6 +66,17 @@ export interface LinuxResources {
   readonly memoryLimitBytes?: number | undefined;
   /** Memory and swap together; negative is no limit. */
   readonly memorySwapLimitBytes?: number | undefined;
+  /** What is kept for it when memory is short. Plugins set it. */
+  readonly memoryReservationBytes?: number | undefined;
+  /** 0 to 100; cgroup v1 only. Plugins set it. */
+  readonly memorySwappiness?: number | undefined;
+  /** cgroup v1 only. Plugins set it. */
+  readonly oomKillerDisabled?: boolean | undefined;
+  readonly cpuRealtimePeriodUs?: number | undefined;
+  /** Microseconds per realtime period; cgroup v1 only. Plugins set both. */
+  readonly cpuRealtimeRuntimeUs?: number | undefined;
+  /** Negative is no limit. Plugins set it. */
+  readonly pidsLimit?: number | undefined;
   readonly oomScoreAdj?: number | undefined;
   readonly hugepageLimits: readonly HugepageLimit[];
   /** Files of cgroup v2 and what is written to them, such as `memory.high`. */

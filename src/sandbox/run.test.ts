@@ -48,6 +48,13 @@ function depsWith(t: TestContext, holder: StoredProcess): SandboxDeps {
       removeOwn: nothing,
     },
     holder: { start: async () => ({ process: holder, monitor: holder }), watch: () => {}, stop: nothing },
+    plugins: {
+      running: nothing,
+      abandoned: () => undefined,
+      stopping: nothing,
+      updating: nothing,
+      updated: () => undefined,
+    },
     runtimes: { handlerFor: () => 'fake', mustMapUsers: () => undefined },
     containers: { stopAll: nothing, removeAll: nothing },
   };

@@ -46,7 +46,7 @@ export async function runSandbox(
   try {
     return await build(deps, sandbox, signal);
   } catch (error) {
-    await undo(deps, sandbox, error);
+    await undo(deps, sandbox, error).finally(() => deps.plugins.abandoned(sandbox));
     throw error;
   }
 }
@@ -84,8 +84,9 @@ async function build(deps: SandboxDeps, sandbox: Sandbox, signal: AbortSignal): 
   makeSandboxFiles(sandboxPaths(deps.stateDirectory, id), config, ips);
   if (sandbox.cgroup.isOwn) deps.cgroups.makeOwn(sandbox.cgroup.parent);
   const held = await holdPidNamespace(deps, sandbox, namespaces, signal);
-  signal.throwIfAborted();
   const state = { name: 'ready', ips, ...held } as const;
+  await deps.plugins.running({ ...sandbox, state }, signal);
+  signal.throwIfAborted();
   // Its end was told while no record named it; from the record on the end stops the pod.
   if (isHolderGone(state)) throw holderGone(id);
   const ready = deps.store.update(id, (old) => ({ ...old, state }));

@@ -19,6 +19,7 @@ export async function stopLocked(deps: SandboxDeps, sandbox: Sandbox): Promise<S
   if (sandbox.state.name === 'not-ready') return sandbox;
   try {
     await deps.containers.stopAll(sandbox.id);
+    await deps.plugins.stopping(sandbox);
     await teardownSandbox(deps, sandbox);
   } catch (error) {
     deps.store.update(sandbox.id, (old) => ({

@@ -20,7 +20,7 @@ const ipcNames = new Set([
  *
  * @throws EngineError invalid-argument naming the sysctl
  */
-export function checkSysctls({ sysctls, namespaces }: PodConfig): void {
+export function checkSysctls({ sysctls, namespaces }: Pick<PodConfig, 'sysctls' | 'namespaces'>): void {
   for (const [name, value] of Object.entries(sysctls)) {
     const dotted = name.replaceAll('/', '.');
     const refuse = (why: string): never => {

@@ -43,7 +43,8 @@ export function buildAnnotations({
   };
 }
 
-function isControlInput(name: string): boolean {
+/** True for an annotation that steers the runtime. */
+export function isControlInput(name: string): boolean {
   return controlInput.some((pattern) => pattern.test(name));
 }
 

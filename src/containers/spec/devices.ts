@@ -16,7 +16,7 @@ export interface BuiltDevices {
  * @throws EngineError invalid-argument
  */
 export function buildDevices({ container, devices, hostDevices, cdi }: SpecInput): BuiltDevices {
-  const granted = [...devices, ...(cdi?.devices ?? [])].map((grant) => checked(grant));
+  const granted = [...devices, ...(cdi?.devices ?? [])].map((grant) => checkedDevice(grant));
   const isPrivileged = container.linux.security.privileged;
   const nodes = new Map<string, Device>();
   for (const device of isPrivileged ? hostDevices : []) nodes.set(device.path, device);
@@ -25,7 +25,7 @@ export function buildDevices({ container, devices, hostDevices, cdi }: SpecInput
     ? [{ allow: true, access: 'rwm' }]
     : [
         { allow: false, access: 'rwm' },
-        ...granted.filter(({ device }) => device.type !== 'p').map((grant) => ruleFor(grant)),
+        ...granted.filter(({ device }) => device.type !== 'p').map((grant) => ruleForDevice(grant)),
       ];
   return { devices: [...nodes.values()], rules };
 }
@@ -39,14 +39,16 @@ function checkPermissions(permissions: string | undefined): string {
   return permissions;
 }
 
-function checked({ device, permissions }: GrantedDevice): GrantedDevice {
+/** @throws EngineError invalid-argument */
+export function checkedDevice({ device, permissions }: GrantedDevice): GrantedDevice {
   return {
     device: { ...device, path: cleanPath(device.path, 'devices.container_path') },
     permissions: checkPermissions(permissions),
   };
 }
 
-function ruleFor({ device, permissions }: GrantedDevice): DeviceRule {
+/** The rule of the device cgroup that lets a device be used. */
+export function ruleForDevice({ device, permissions }: GrantedDevice): DeviceRule {
   return {
     allow: true,
     type: device.type === 'b' ? 'b' : 'c',

@@ -43,6 +43,12 @@ function applyImageLine(variables: Map<string, string>, line: string): void {
   else variables.set(line.slice(0, at), line.slice(at + 1));
 }
 
+/** Checks variables that are added to a finished environment. @throws EngineError invalid-argument that names the variable */
+export function checkVariables(variables: readonly EnvVar[]): void {
+  for (const [index, { name }] of variables.entries()) checkName(name, `env[${index}].key`);
+  checkValues(new Map(variables.map(({ name, value }) => [name, value])));
+}
+
 function checkName(name: string, field: string): void {
   if (name === '') throw invalidField(field, 'a variable needs a name');
   if (/[=\0]/.test(name)) throw invalidField(field, `${JSON.stringify(name)} holds = or a NUL character`);

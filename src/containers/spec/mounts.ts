@@ -61,7 +61,8 @@ function staysBeside({ destination }: Mount, taken: ReadonlySet<string>): boolea
   return !taken.has(destination);
 }
 
-function byDepth(mounts: readonly Mount[]): Mount[] {
+/** Parents before what lies in them; otherwise the order stays. */
+export function byDepth(mounts: readonly Mount[]): Mount[] {
   const depth = ({ destination }: Mount) => destination.split('/').length;
   return mounts.toSorted((one, other) => depth(one) - depth(other));
 }

@@ -22,11 +22,14 @@ export function buildResources(resources: LinuxResources, host: HostFacts): OciR
   const memory = buildMemory(resources, host);
   const hugepageLimits = buildHugepages(resources, host);
   const unified = buildUnified(resources, host);
+  const { pidsLimit } = resources;
+  checkRange('pids_limit', pidsLimit, [-1, Number.MAX_SAFE_INTEGER]);
   return {
     ...(cpu === undefined ? {} : { cpu }),
     ...(memory === undefined ? {} : { memory }),
     ...(hugepageLimits.length === 0 ? {} : { hugepageLimits }),
     ...(unified === undefined ? {} : { unified }),
+    ...(pidsLimit === undefined ? {} : { pids: { limit: pidsLimit } }),
   };
 }
 
@@ -54,6 +57,8 @@ function buildCpu({
   cpuShares,
   cpusetCpus,
   cpusetMems,
+  cpuRealtimePeriodUs,
+  cpuRealtimeRuntimeUs,
 }: LinuxResources): CpuResources | undefined {
   checkRange('cpu_period', cpuPeriodUs, [1000, 1_000_000]);
   checkRange('cpu_quota', cpuQuotaUs, [-1, Number.MAX_SAFE_INTEGER]);
@@ -61,6 +66,8 @@ function buildCpu({
     throw invalidField('cpu_quota', `${cpuQuotaUs} is below the kernel’s minimum of 1000 microseconds`);
   }
   checkRange('cpu_shares', cpuShares, [0, Number.MAX_SAFE_INTEGER]);
+  checkRange('cpu_realtime_period', cpuRealtimePeriodUs, [0, Number.MAX_SAFE_INTEGER]);
+  checkRange('cpu_realtime_runtime', cpuRealtimeRuntimeUs, [-1, Number.MAX_SAFE_INTEGER]);
   checkCpuset('cpuset_cpus', cpusetCpus);
   checkCpuset('cpuset_mems', cpusetMems);
   const cpu: CpuResources = {
@@ -70,6 +77,8 @@ function buildCpu({
     ...(cpuPeriodUs === undefined ? {} : { period: cpuPeriodUs }),
     ...(cpusetCpus === undefined ? {} : { cpus: cpusetCpus }),
     ...(cpusetMems === undefined ? {} : { mems: cpusetMems }),
+    ...(cpuRealtimePeriodUs === undefined ? {} : { realtimePeriod: cpuRealtimePeriodUs }),
+    ...(cpuRealtimeRuntimeUs === undefined ? {} : { realtimeRuntime: cpuRealtimeRuntimeUs }),
   };
   return Object.keys(cpu).length === 0 ? undefined : cpu;
 }
@@ -96,8 +105,24 @@ function buildMemory(resources: LinuxResources, host: HostFacts): MemoryResource
   const memory: MemoryResources = {
     ...(limit === undefined ? {} : { limit }),
     ...(total === undefined || !host.swapAccounting ? {} : { swap: total }),
+    ...buildMemoryRest(resources),
   };
   return Object.keys(memory).length === 0 ? undefined : memory;
+}
+
+/** What only plugins ask for. */
+function buildMemoryRest({
+  memoryReservationBytes: reservation,
+  memorySwappiness: swappiness,
+  oomKillerDisabled,
+}: LinuxResources): MemoryResources {
+  checkRange('memory_reservation', reservation, [-1, Number.MAX_SAFE_INTEGER]);
+  checkRange('memory_swappiness', swappiness, [0, 100]);
+  return {
+    ...(reservation === undefined ? {} : { reservation }),
+    ...(swappiness === undefined ? {} : { swappiness }),
+    ...(oomKillerDisabled === undefined ? {} : { disableOOMKiller: oomKillerDisabled }),
+  };
 }
 
 /** A runtime's first process runs inside the limit already; one in Go needs more of it. */
