@@ -12,7 +12,7 @@ const noChannel = 255;
 const zero = '0'.charCodeAt(0);
 
 /** By the name of the negotiated subprotocol. */
-export function isBase64Protocol({ protocol }: WebSocket): boolean {
+function isBase64Protocol({ protocol }: WebSocket): boolean {
   return protocol.includes('base64');
 }
 
