@@ -17,6 +17,7 @@ import { startNetworks } from './daemon/networking.ts';
 import { recoverEngine } from './daemon/recovery.ts';
 import { findRuntimes, type RuntimeSet } from './daemon/runtimes.ts';
 import { startWarnings } from './daemon/start-warnings.ts';
+import { sweepUserNamespaceTrials, tryUserNamespaces } from './daemon/user-namespaces.ts';
 import { messageOf } from './lib/errors.ts';
 import { RecordDatabase } from './lib/records.ts';
 import { NamespaceThread } from './linux/namespace-thread.ts';
@@ -88,7 +89,13 @@ async function startParts(config: Config, log: Log, stack: AsyncDisposableStack)
   const host = detectHostCgroups();
   const driver = cgroupDriver(config, host);
   const runtimeHost = { rootDirectory: directories.runtimes, systemdCgroup: driver === 'systemd' };
-  const runtimes = await findRuntimes(config.runtime, runtimeHost, { poller, log });
+  const trialDeps = { directories, poller, paths };
+  sweepUserNamespaceTrials(trialDeps);
+  const runtimes = await findRuntimes(config.runtime, runtimeHost, {
+    poller,
+    log,
+    tryUserNamespaces: async (runtime) => await tryUserNamespaces(trialDeps, runtime),
+  });
   const facts = readHostFacts(runtimeFacts(runtimes), host);
   if (facts.apparmorEnabled) await loadProfile(log);
   const cgroups = createEngineCgroups(host, driver);
@@ -162,6 +169,5 @@ function runtimeFacts({ defaultHandler, features }: RuntimeSet) {
   return {
     runtimeName: defaultHandler,
     recursiveReadOnlyMounts: features.recursiveReadOnlyMounts,
-    idmappedMounts: features.idmappedMounts,
   };
 }

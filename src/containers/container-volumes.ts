@@ -1,6 +1,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import type { ContainerVolumes } from './deps.ts';
+import { podIds } from '../sandbox/user-namespace.ts';
 import { makeImageVolumes } from './image-volumes.ts';
 import { relabelMounts } from './relabel.ts';
 import type { HostFacts } from './spec/host-facts.ts';
@@ -33,6 +34,7 @@ export function createContainerVolumes(deps: VolumesDeps): ContainerVolumes {
           declared: image.config.volumes,
           mountedPaths: mounts.map(({ request }) => request.containerPath),
           directory: directoryOf(id),
+          rootId: podIds(sandbox.config)?.hostId ?? 0,
         },
         signal,
       );

@@ -68,11 +68,13 @@ export interface Container extends Versioned {
 export interface ContainerPaths {
   readonly directory: string;
   readonly bundle: string;
+  /** What is bound for a runtime inside of a user namespace; apart from the bundle, which no user of a pod may reach. */
+  readonly boundMounts: string;
 }
 
 export function containerPaths(stateDirectory: string, id: ContainerId): ContainerPaths {
   const directory = `${stateDirectory}/containers/${id}`;
-  return { directory, bundle: directory };
+  return { directory, bundle: directory, boundMounts: `${stateDirectory}/mounts/${id}` };
 }
 
 /** Unique among containers: one per sandbox, name and attempt. */

@@ -28,7 +28,13 @@ function deps(t: TestContext, said: string[]): { deps: ContainerDeps; sandboxId:
   const id = newSandboxId();
   const state = { name: 'ready', ips: [], namespaces: {} } as const;
   const metadata = { name: 'p', uid: 'u', namespace: 'default', attempt: 0 };
-  sandboxes.add({ version: 1, id, createdAtNs: '1', config: { metadata }, state } as unknown as Sandbox);
+  sandboxes.add({
+    version: 1,
+    id,
+    createdAtNs: '1',
+    config: { metadata, namespaces: {} },
+    state,
+  } as unknown as Sandbox);
   const rootfs = join(directory, 'rootfs');
   mkdirSync(rootfs);
   const made = {
@@ -42,7 +48,7 @@ function deps(t: TestContext, said: string[]): { deps: ContainerDeps; sandboxId:
       unmountSnapshot: nothing,
       removeSnapshot: nothing,
     },
-    mounts: { resolve: async () => [], release: nothing },
+    mounts: { resolve: async () => [], bind: async (spec: unknown) => spec, release: nothing },
     volumes: { prepare: async () => [], remove: nothing },
     spec: { build: async () => ({ spec: {}, user: { uid: 0, gid: 0, supplementalGroups: [] } }) },
     cgroups: { pathFor: () => '/pod/c', destroy: nothing },

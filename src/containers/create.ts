@@ -7,7 +7,9 @@ import { isSameJson } from '../lib/same-json.ts';
 import { undoFailed } from '../lib/undo.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
 import { isHolderGone } from '../sandbox/holder-ended.ts';
+import type { MappedIds } from '../images/snapshots/snapshot-types.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
+import { podIds } from '../sandbox/user-namespace.ts';
 import type { ContainerConfig, ContainerImage } from './container-config.ts';
 import { containerName, containerPaths, type Container } from './container.ts';
 import type { ContainerDeps, ContainerImageFacts } from './deps.ts';
@@ -163,22 +165,32 @@ async function prepare(
   const { id, config } = draft;
   const paths = containerPaths(deps.stateDirectory, id);
   mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
-  const mounts = await deps.mounts.resolve(config, paths.directory, signal);
-  const { rootfs } = await deps.images.prepareSnapshot(id, image.id);
+  const ids = mappedIds(sandbox);
+  const mounts = await deps.mounts.resolve({ config, directory: paths.directory, ids }, signal);
+  const { rootfs } = await deps.images.prepareSnapshot(id, image.id, ids);
   makeRealMountPoints(rootfs);
   const parts = { id, sandbox, config, image, rootfs, mounts };
   const volumes = await deps.volumes.prepare(parts, signal);
   const built = await deps.spec.build({ ...parts, cgroupsPath: draft.cgroupsPath, volumes });
-  const { container, spec } = await deps.plugins.creating(
+  const { container, spec: whole } = await deps.plugins.creating(
     { container: { ...draft, user: built.user }, sandbox, spec: built.spec },
     signal,
   );
   // Before anything lies there, so that recovery would find it.
   if (container.cgroupsPath !== draft.cgroupsPath) deps.store.update(id, () => container);
+  const spec = await deps.mounts.bind(whole, paths);
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   const place = logPlaceOf(sandbox, config);
   if (place !== undefined) makeLogPlace(place);
   return container;
+}
+
+/** The ids of the pod's user namespace; undefined without one. */
+function mappedIds({ config, state }: Sandbox): MappedIds | undefined {
+  const ids = podIds(config);
+  const userNamespace = state.name === 'ready' ? state.namespaces.user : undefined;
+  if (ids === undefined || userNamespace === undefined) return undefined;
+  return { userNamespace, hostId: ids.hostId, length: ids.length };
 }
 
 async function createProcesses(

@@ -8,8 +8,9 @@ import type { ContainerConfig } from './container-config.ts';
 import type { SpecMount } from './spec/spec-input.ts';
 import type { Checkpoints } from './checkpoints/processes.ts';
 import type { RootDirectories } from './checkpoints/root-changes.ts';
-import type { Container, ContainerStore, ContainerUser } from './container.ts';
+import type { Container, ContainerPaths, ContainerStore, ContainerUser } from './container.ts';
 import type { ImageConfig } from '../images/image-config.ts';
+import type { MappedIds } from '../images/snapshots/snapshot-types.ts';
 import type { ImageVolume } from './image-volumes.ts';
 
 /** The image that a container is made from. */
@@ -51,7 +52,11 @@ export interface ContainerDeps {
     /** By id, id prefix, tag or digest reference. */
     resolve(reference: string): ContainerImageFacts | undefined;
     /** Makes the writable layer of a container and mounts its root filesystem. */
-    prepareSnapshot(key: ContainerId, imageId: ImageId): Promise<{ readonly rootfs: string }>;
+    prepareSnapshot(
+      key: ContainerId,
+      imageId: ImageId,
+      ids: MappedIds | undefined,
+    ): Promise<{ readonly rootfs: string }>;
     unmountSnapshot(key: ContainerId): Promise<void>;
     /** Unmounts and deletes the writable layer. Idempotent. */
     removeSnapshot(key: ContainerId): Promise<void>;
@@ -63,9 +68,18 @@ export interface ContainerDeps {
   readonly checkpoints: Checkpoints;
   readonly mounts: {
     /** Checks and resolves what the request mounts; image volumes are mounted below `directory`. */
-    resolve(config: ContainerConfig, directory: string, signal: AbortSignal): Promise<readonly SpecMount[]>;
-    /** Unmounts what `resolve` mounted below `directory`. Idempotent. */
-    release(directory: string): Promise<void>;
+    resolve(
+      request: {
+        readonly config: ContainerConfig;
+        readonly directory: string;
+        readonly ids: MappedIds | undefined;
+      },
+      signal: AbortSignal,
+    ): Promise<readonly SpecMount[]>;
+    /** Binds what the runtime could not, and gives the spec that it is to have instead. */
+    bind(spec: Spec, paths: ContainerPaths): Promise<Spec>;
+    /** Unmounts what `resolve` and `bind` mounted. Idempotent. */
+    release(paths: ContainerPaths): Promise<void>;
   };
   readonly volumes: ContainerVolumes;
   readonly spec: {

@@ -60,16 +60,20 @@ export function allHostDevices(directory = '/dev', depth = 0): Device[] {
 export function grantedDevices(requests: readonly DeviceRequest[]): GrantedDevice[] {
   return requests.flatMap(({ hostPath, containerPath, permissions = 'rwm' }) => {
     const device = deviceAt(hostPath, containerPath);
-    if (device !== undefined) return [{ device, permissions }];
+    if (device !== undefined) return [{ device, permissions, ...elsewhere(hostPath, containerPath) }];
     const below =
       statSync(hostPath, { throwIfNoEntry: false })?.isDirectory() === true ? allHostDevices(hostPath) : [];
     if (below.length === 0)
       throw new EngineError('failed-precondition', `device ${quote(hostPath)} does not exist on this node`);
-    return below.map((found) => ({
-      device: { ...found, path: containerPath + found.path.slice(hostPath.length) },
-      permissions,
-    }));
+    return below.map((found) => {
+      const path = containerPath + found.path.slice(hostPath.length);
+      return { device: { ...found, path }, permissions, ...elsewhere(found.path, path) };
+    });
   });
+}
+
+function elsewhere(hostPath: string, path: string): Pick<GrantedDevice, 'hostPath'> {
+  return hostPath === path ? {} : { hostPath };
 }
 
 /** The kernel's packing of device numbers in st_rdev: 12 bits of major and 20 of minor, interleaved. */

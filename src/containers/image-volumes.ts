@@ -2,7 +2,7 @@
  * The volumes that an image declares: directories of the host with what the image has there, so that they can be
  * written to and outlive a restart of the daemon, whatever the root file system allows.
  */
-import { mkdirSync } from 'node:fs';
+import { chownSync, mkdirSync } from 'node:fs';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { copyTree, hasEntries } from '../linux/copy-tree.ts';
@@ -25,6 +25,8 @@ export interface ImageVolumesRequest {
   readonly mountedPaths: readonly string[];
   /** Where the volumes are made; the caller removes it. */
   readonly directory: string;
+  /** Who owns a volume that the image has nothing for: the root of the pod. */
+  readonly rootId: number;
 }
 
 const field = 'the image’s Volumes';
@@ -40,7 +42,7 @@ const kernelTrees = ['/proc', '/sys', '/dev'];
  */
 export async function makeImageVolumes(
   paths: TreePaths,
-  { rootfs, declared, mountedPaths, directory }: ImageVolumesRequest,
+  { rootfs, declared, mountedPaths, directory, rootId }: ImageVolumesRequest,
   signal: AbortSignal,
 ): Promise<readonly ImageVolume[]> {
   const volumes = uncoveredVolumes(declared, mountedPaths).map((path, index) => ({
@@ -51,6 +53,7 @@ export async function makeImageVolumes(
   if (volumes.length > 0) mkdirSync(directory, { recursive: true, mode: 0o700 });
   for (const { path, source } of volumes) {
     mkdirSync(source, { mode: 0o755 });
+    chownSync(source, rootId, rootId);
     try {
       const request = { directory: path, target: source };
       // Most are empty: not worth a thread.

@@ -2,6 +2,7 @@
 import { closeSync, constants, mkdirSync, openSync, readlinkSync } from 'node:fs';
 import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
+import type { MappedIds } from '../images/snapshots/snapshot-types.ts';
 import { openInRoot } from '../linux/at.ts';
 import { readMounts, type MountInfo } from '../linux/mountinfo.ts';
 import type { ContainerConfig, MountRequest } from './container-config.ts';
@@ -12,8 +13,15 @@ export interface MountSourceDeps {
   readonly realPath: (path: string) => Promise<string | undefined>;
   readonly images: {
     /** Mounts the image's layers read-only. @throws EngineError not-found */
-    mountReadOnly(reference: string, target: string): Promise<void>;
+    mountReadOnly(reference: string, target: string, ids: MappedIds | undefined): Promise<void>;
   };
+}
+
+/** Whose mounts, and where images are mounted for them, with which ids. */
+interface MountSourcesRequest {
+  readonly config: ContainerConfig;
+  readonly directory: string;
+  readonly ids: MappedIds | undefined;
 }
 
 /**
@@ -23,8 +31,7 @@ export interface MountSourceDeps {
  */
 export async function resolveMountSources(
   deps: MountSourceDeps,
-  config: ContainerConfig,
-  directory: string,
+  { config, directory, ids }: MountSourcesRequest,
   signal: AbortSignal,
 ): Promise<readonly SpecMount[]> {
   const table = config.mounts.length === 0 ? [] : readMounts();
@@ -32,7 +39,7 @@ export async function resolveMountSources(
   for (const [index, request] of config.mounts.entries()) {
     signal.throwIfAborted();
     if (request.image === undefined) resolved.push(await hostSource(deps, request, table));
-    else resolved.push({ request, source: await imageSource(deps, request, `${directory}/images/${index}`) });
+    else resolved.push(await imageSource(deps, request, { target: `${directory}/images/${index}`, ids }));
   }
   return resolved;
 }
@@ -67,10 +74,14 @@ function propagationOf(path: string, table: readonly MountInfo[]): SpecMount['so
   return fields.some((field) => field.startsWith('master:')) ? 'slave' : 'private';
 }
 
-async function imageSource(deps: MountSourceDeps, request: MountRequest, target: string): Promise<string> {
+async function imageSource(
+  deps: MountSourceDeps,
+  request: MountRequest,
+  { target, ids }: { readonly target: string; readonly ids: MappedIds | undefined },
+): Promise<SpecMount> {
   mkdirSync(target, { recursive: true, mode: 0o700 });
-  await deps.images.mountReadOnly(request.image?.reference ?? '', target);
-  return request.imageSubPath === undefined ? target : subPath(target, request);
+  await deps.images.mountReadOnly(request.image?.reference ?? '', target, ids);
+  return { request, source: request.imageSubPath === undefined ? target : subPath(target, request) };
 }
 
 /** The path inside the image is the image's word against ours: it is followed inside the image's root only. */

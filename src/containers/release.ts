@@ -5,12 +5,12 @@ import type { ContainerDeps } from './deps.ts';
 
 /** After the end of a container: gives back what only a living one needs. Its writable layer and its log stay. Idempotent. */
 export async function releaseProcesses(deps: ContainerDeps, container: Container): Promise<void> {
-  const { directory } = containerPaths(deps.stateDirectory, container.id);
+  const paths = containerPaths(deps.stateDirectory, container.id);
   await tearDown(`container ${container.id}`, [
     ['delete it from the runtime', async () => await deps.runtime.delete(container)],
     ['end what is left in its cgroup', async () => await deps.cgroups.destroy(container.cgroupsPath)],
     ['unmount its root filesystem', async () => await deps.images.unmountSnapshot(container.id)],
-    ['unmount its volumes', async () => await deps.mounts.release(directory)],
+    ['unmount its volumes', async () => await deps.mounts.release(paths)],
   ]);
 }
 

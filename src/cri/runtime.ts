@@ -22,6 +22,7 @@ export interface HandlerFacts {
   readonly version: string;
   readonly recursiveReadOnlyMounts: boolean;
   readonly userNamespaces: boolean;
+  readonly userNamespacesHostNetwork: boolean;
 }
 
 export interface RuntimeHandlerDeps {
@@ -65,7 +66,10 @@ export function runtimeHandlers(
         },
         info: verbose ? verboseInfo(facts) : {},
         runtimeHandlers: handlersToWire(facts),
-        features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false },
+        features: {
+          supplementalGroupsPolicy: true,
+          userNamespacesHostNetwork: mapsUsersOnNodeNetwork(facts),
+        },
       };
     },
     async runtimeConfig() {
@@ -90,6 +94,11 @@ export function runtimeHandlers(
       return {};
     },
   };
+}
+
+/** The wire has one word for all handlers: what most pods ask for decides. */
+function mapsUsersOnNodeNetwork({ handlers, defaultHandler }: EngineFacts): boolean {
+  return handlers.find(({ name }) => name === defaultHandler)?.userNamespacesHostNetwork === true;
 }
 
 /** The default handler is listed twice, by its name and as the nameless one that most pods ask for. */

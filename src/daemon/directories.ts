@@ -41,8 +41,9 @@ export function makeDirectories({ root, state }: Config): Directories {
     `${state}/containers`,
   ])
     make(own, 0o700);
-  // Entered by container processes of any user on the way to their /etc/hosts and /dev/shm.
-  make(`${state}/sandboxes`, 0o711);
+  // Entered by container processes of any user on the way to their /etc/hosts and /dev/shm, and by the roots of pods with a
+  // user namespace on the way to what is bound for them, each into its own directory only.
+  for (const entered of ['sandboxes', 'mounts']) make(`${state}/${entered}`, 0o711);
   return directories;
 }
 

@@ -5,6 +5,7 @@ import { createCheckpoints } from '../containers/checkpoints/processes.ts';
 import type { ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { ExecDeps } from '../containers/exec.ts';
+import { makeBoundMounts, removeBoundMounts } from '../containers/bound-mounts.ts';
 import { createContainerVolumes } from '../containers/container-volumes.ts';
 import { ContainerExits, type ExitSource } from '../containers/exits.ts';
 import { resolveMountSources } from '../containers/mount-sources.ts';
@@ -153,7 +154,7 @@ function containerDeps(
   runtimes: RuntimesOptions,
   { exits, plugins }: { readonly exits: ContainerExits; readonly plugins: EnginePlugins },
 ): ContainerDeps {
-  const { directories, stores, images, cgroups, facts, paths } = parts;
+  const { directories, stores, images, cgroups, facts, paths, poller } = parts;
   return {
     store: stores.containers,
     sandboxes: stores.sandboxes,
@@ -161,17 +162,21 @@ function containerDeps(
     bootId: bootId(),
     images: images.forContainers,
     mounts: {
-      resolve: async (config, directory, signal) =>
+      resolve: async (request, signal) =>
         await resolveMountSources(
           {
             realPath: async (path) => await paths.call('realpath', { path }, pathTimeoutMs),
             images: images.forContainers,
           },
-          config,
-          directory,
+          request,
           signal,
         ),
-      release: async (directory) => await images.releaseImageMounts(`${directory}/images`),
+      bind: async (spec, { boundMounts }) =>
+        await makeBoundMounts({ paths, poller }, { spec, directory: boundMounts }),
+      release: async ({ directory, boundMounts }) => {
+        removeBoundMounts(boundMounts);
+        await images.releaseImageMounts(`${directory}/images`);
+      },
     },
     spec: createSpecBuilder({
       containers: stores.containers,
@@ -225,7 +230,8 @@ function sandboxDeps(
     plugins: plugins.forPods,
     runtimes: {
       handlerFor: (requested) => handlerFor(runtimes, requested),
-      mustMapUsers: (handler) => mustMapUsers(runtimes, handler),
+      mustMapUsers: (handler, usesNodeNetwork) =>
+        mustMapUsers(runtimes, handler, usesNodeNetwork ? 'nodeNetwork' : 'podNetwork'),
     },
     containers: {
       stopAll: async (id) => await stopAllContainers(containers, id),

@@ -118,8 +118,8 @@ function forContainers(images: Images, snapshots: SnapshotStore): EngineImages['
   };
   return {
     resolve: (reference) => resolveImage(images.store, reference),
-    prepareSnapshot: async (key, imageId) =>
-      await prepareSnapshot(snapshots, { key, chainIds: chainIdsOf(mustResolve(imageId)) }),
+    prepareSnapshot: async (key, imageId, ids) =>
+      await prepareSnapshot(snapshots, { key, chainIds: chainIdsOf(mustResolve(imageId)), ids }),
     unmountSnapshot: async (key) => await unmountSnapshot(snapshots, key),
     removeSnapshot: async (key) => await removeSnapshot(snapshots, key),
     rootDirectories: (key, imageId) =>
@@ -128,8 +128,8 @@ function forContainers(images: Images, snapshots: SnapshotStore): EngineImages['
       const image = images.store.get(imageId);
       return image?.repoTags[0] ?? image?.repoDigests[0];
     },
-    mountReadOnly: async (reference, target) =>
-      await mountReadOnly(snapshots, { target, chainIds: chainIdsOf(mustResolve(reference)) }),
+    mountReadOnly: async (reference, target, ids) =>
+      await mountReadOnly(snapshots, { target, chainIds: chainIdsOf(mustResolve(reference)), ids }),
   };
 }
 

@@ -1,5 +1,6 @@
 /** What is on the node of pods and containers that no record names: ended and removed when the daemon starts. */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { removeBoundMounts } from '../containers/bound-mounts.ts';
 import { isAlive } from '../containers/container.ts';
 import { messageOf } from '../lib/errors.ts';
 import { parseContainerId, parseSandboxId } from '../lib/ids.ts';
@@ -54,6 +55,7 @@ export async function removeOrphans({ parts, containers, sandboxes }: Engine, lo
   const orphans = new Set(
     [
       ...namesIn(`${state}/containers`),
+      ...namesIn(`${state}/mounts`),
       ...namesIn(`${state}/sandboxes`),
       ...namesIn(exits),
       ...runtimeIds,
@@ -81,6 +83,7 @@ async function removeOrphan(parts: Engine['parts'], id: string): Promise<void> {
       'end what is left in its cgroup',
       async () => cgroupsPath !== undefined && (await forContainers.destroy(cgroupsPath)),
     ],
+    ['unmount what was bound for it', () => removeBoundMounts(`${state}/mounts/${id}`)],
     ['unmount its images', async () => await parts.images.releaseImageMounts(`${container}/images`)],
     ['unmount', () => [container, sandbox].forEach(unmountTree)],
     [

@@ -14,6 +14,7 @@ import {
 import { probeFeatures, type RuntimeFeatures } from '../oci/runtime-version.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { UserNamespaceProblems } from './user-namespaces.ts';
 
 export interface RuntimeSet {
   readonly handlers: ReadonlyMap<string, OciRuntime>;
@@ -21,21 +22,29 @@ export interface RuntimeSet {
   readonly facts: readonly HandlerFacts[];
   /** Of the default handler. */
   readonly features: RuntimeFeatures;
+  /** By handler. */
+  readonly userNamespaceProblems: ReadonlyMap<string, UserNamespaceProblems>;
   /** Why no container can run here; the daemon serves on, and says so in its status. */
   readonly brokenReason?: string;
 }
 
 const noFeatures: RuntimeFeatures = {
   recursiveReadOnlyMounts: false,
-  idmappedMounts: false,
   source: 'known by version',
 };
+
+interface RuntimeSearchDeps {
+  readonly poller: Poller;
+  readonly log: Log;
+  /** Tries them with one runtime. Never throws. */
+  readonly tryUserNamespaces: (runtime: OciRuntime) => Promise<UserNamespaceProblems>;
+}
 
 /** Never throws: a host without a runtime still answers, and says what is missing. */
 export async function findRuntimes(
   config: Config['runtime'],
   host: RuntimeHost,
-  deps: { readonly poller: Poller; readonly log: Log },
+  deps: RuntimeSearchDeps,
 ): Promise<RuntimeSet> {
   const handlers = new Map<string, OciRuntime>();
   const candidates: RuntimeCandidate[] = [];
@@ -48,21 +57,29 @@ export async function findRuntimes(
       deps.log.info({ handler: name, reason: messageOf(error) }, 'a runtime handler is not available');
     }
   }
-  const facts = new Map<string, RuntimeFeatures>();
-  for (const [name, runtime] of handlers) facts.set(name, await probeFeatures(runtime));
   const choice = await chooseDefault(config, { ...host, candidates }, deps);
+  const probed = await Promise.all([...handlers.values()].map(async (runtime) => await probe(runtime, deps)));
   return {
     handlers,
     ...choice,
-    features: facts.get(choice.defaultHandler) ?? noFeatures,
-    facts: [...handlers.values()].map(({ name, version }) => ({
+    features: probed.find(({ name }) => name === choice.defaultHandler)?.features ?? noFeatures,
+    userNamespaceProblems: new Map(probed.map(({ name, problems }) => [name, problems])),
+    facts: probed.map(({ name, version, features, problems }) => ({
       name,
       version,
-      recursiveReadOnlyMounts: facts.get(name)?.recursiveReadOnlyMounts ?? false,
-      // A pod with a user namespace is refused by name in this release.
-      userNamespaces: false,
+      recursiveReadOnlyMounts: features.recursiveReadOnlyMounts,
+      userNamespaces: problems.podNetwork === undefined,
+      userNamespacesHostNetwork: problems.nodeNetwork === undefined,
     })),
   };
+}
+
+async function probe(runtime: OciRuntime, { tryUserNamespaces, log }: RuntimeSearchDeps) {
+  const { name, version } = runtime;
+  const [features, problems] = await Promise.all([probeFeatures(runtime), tryUserNamespaces(runtime)]);
+  for (const [network, reason] of Object.entries(problems))
+    log.info({ handler: name, network, reason }, 'pods cannot have user namespaces');
+  return { name, version, features, problems };
 }
 
 async function chooseDefault(
@@ -91,11 +108,17 @@ async function chooseDefault(
 }
 
 /** @throws EngineError failed-precondition if pods of this handler can have no user namespace of their own */
-export function mustMapUsers({ facts }: RuntimeSet, handler: string): void {
-  if (facts.find(({ name }) => name === handler)?.userNamespaces === true) return;
+export function mustMapUsers(
+  { userNamespaceProblems }: RuntimeSet,
+  handler: string,
+  network: keyof UserNamespaceProblems,
+): void {
+  const reason = userNamespaceProblems.get(handler)?.[network];
+  if (reason === undefined) return;
+  const what = network === 'podNetwork' ? 'user namespaces' : 'user namespaces with the network of the node';
   throw new EngineError(
     'failed-precondition',
-    `userns_options: runtime handler ${quote(handler)} has no user namespaces on this node`,
+    `userns_options: runtime handler ${quote(handler)} has no ${what} on this node: ${reason}`,
   );
 }
 

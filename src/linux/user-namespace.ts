@@ -53,6 +53,8 @@ export async function startInUserNamespace(
     poller,
   });
   pipes.handOver();
+  // Now, not at the end: a pipe whose writing end we hold would never be seen to end.
+  pipes[Symbol.dispose]();
   await using undo = new AsyncDisposableStack();
   undo.defer(async () => {
     child.kill('SIGKILL');

@@ -43,22 +43,22 @@ describe('a program that answers like a runtime', () => {
   });
 
   test('features are asked', async () => {
-    const answer = { mountOptions: ['ro', 'rro'], linux: { mountExtensions: { idmap: { enabled: true } } } };
+    const answer = { mountOptions: ['ro', 'rro'], linux: {} };
     const path = program('asked', 'runc version 1.2.0', JSON.stringify(answer));
     assert.deepEqual(await probeFeatures({ path, kind: 'runc', version: '1.2.0' }), {
       recursiveReadOnlyMounts: true,
-      idmappedMounts: true,
       source: 'asked',
     });
-    const old = program('old', 'runc version 1.1.5', JSON.stringify({ mountOptions: ['rro'] }));
-    assert.equal((await probeFeatures({ path: old, kind: 'runc', version: '1.1.5' })).idmappedMounts, false);
+    const old = program('old', 'runc version 1.0.9', JSON.stringify({ mountOptions: ['ro'] }));
+    const { recursiveReadOnlyMounts } = await probeFeatures({ path: old, kind: 'runc', version: '1.0.9' });
+    assert.equal(recursiveReadOnlyMounts, false);
   });
 
   test('what cannot be asked is known by version', async () => {
     const path = program('silent', 'crun version 1.8.1');
-    const known = { recursiveReadOnlyMounts: true, idmappedMounts: true, source: 'known by version' };
+    const known = { recursiveReadOnlyMounts: true, source: 'known by version' };
     assert.deepEqual(await probeFeatures({ path, kind: 'crun', version: '1.8.1' }), known);
-    const unknown = { recursiveReadOnlyMounts: false, idmappedMounts: false, source: 'known by version' };
+    const unknown = { recursiveReadOnlyMounts: false, source: 'known by version' };
     assert.deepEqual(await probeFeatures({ path, kind: 'crun', version: '0.17' }), unknown);
     assert.deepEqual(await probeFeatures({ path, kind: 'other', version: 'x' }), unknown);
     const garbage = program('garbage', 'crun version 1.0', 'not json');

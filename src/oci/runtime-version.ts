@@ -14,8 +14,6 @@ export interface RuntimeIdentity {
 export interface RuntimeFeatures {
   /** Mount option `rro`. */
   readonly recursiveReadOnlyMounts: boolean;
-  /** Mounts with mappings of their own: what user namespaces need. */
-  readonly idmappedMounts: boolean;
   readonly source: 'asked' | 'known by version';
 }
 
@@ -37,18 +35,17 @@ export async function identifyRuntime(path: string): Promise<RuntimeIdentity> {
   }
 }
 
-/** Asks `features`; a runtime without it (crun before 1.8.2) is judged by its version. Both count only what the kernel can do. */
+/** Asks `features`; a runtime without it (crun before 1.8.2) is judged by its version. What the kernel cannot do does not count. */
 export async function probeFeatures(
   runtime: RuntimeIdentity & { readonly path: string },
 ): Promise<RuntimeFeatures> {
   const kernel = leadingNumbers(release());
   const answer = await askFeatures(runtime.path);
   const features = answer === undefined ? featuresByVersion(runtime) : parseFeatures(answer);
-  // mount_setattr(2), which both build upon, is there since Linux 5.12.
+  // It builds upon mount_setattr(2), which is there since Linux 5.12.
   const hasMountSetattr = isAtLeast(kernel, [5, 12]);
   return {
     recursiveReadOnlyMounts: features.recursiveReadOnlyMounts && hasMountSetattr,
-    idmappedMounts: features.idmappedMounts && hasMountSetattr,
     source: answer === undefined ? 'known by version' : 'asked',
   };
 }
@@ -58,17 +55,13 @@ type Claims = Omit<RuntimeFeatures, 'source'>;
 /** https://github.com/opencontainers/runtime-spec/blob/v1.2.0/features.md */
 function parseFeatures(answer: Readonly<Record<string, unknown>>): Claims {
   const options = answer['mountOptions'];
-  const idmap = member(member(member(answer, 'linux'), 'mountExtensions'), 'idmap');
-  return {
-    recursiveReadOnlyMounts: Array.isArray(options) && options.includes('rro'),
-    idmappedMounts: member(idmap, 'enabled') === true,
-  };
+  return { recursiveReadOnlyMounts: Array.isArray(options) && options.includes('rro') };
 }
 
-/** crun has `rro` and idmapped mounts since 1.4; runc has both since 1.2, which answers `features`. */
+/** crun has `rro` since 1.4; runc answers `features` since 1.1, in which `rro` is new too. */
 function featuresByVersion(runtime: RuntimeIdentity): Claims {
   const can = runtime.kind === 'crun' && isAtLeast(leadingNumbers(runtime.version), [1, 4]);
-  return { recursiveReadOnlyMounts: can, idmappedMounts: can };
+  return { recursiveReadOnlyMounts: can };
 }
 
 /**
@@ -104,8 +97,4 @@ async function askFeatures(path: string): Promise<Record<string, unknown> | unde
   } catch {
     return undefined;
   }
-}
-
-function member(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
 }

@@ -1,5 +1,5 @@
 /** The files that a pod's containers share: hosts, resolv.conf, hostname, and /dev/shm. */
-import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname as nodeName } from 'node:os';
 import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
@@ -18,7 +18,9 @@ const readableByAll = 0o644;
 export function makeSandboxFiles(paths: SandboxPaths, config: PodConfig, ips: readonly string[]): void {
   const usesNodeNetwork = config.namespaces.network.mode === 'node';
   const hostname = usesNodeNetwork ? nodeName() : (config.hostname ?? nodeName());
-  mkdirSync(paths.directory, { recursive: true, mode: 0o711 });
+  mkdirSync(paths.directory, { recursive: true });
+  // Whoever made it first.
+  chmodSync(paths.directory, 0o711);
   writeFileSync(paths.hostname, `${hostname}\n`, { mode: readableByAll });
   writeFileSync(paths.hosts, usesNodeNetwork ? readFileSync('/etc/hosts') : hostsText(hostname, ips), {
     mode: readableByAll,

@@ -34,7 +34,8 @@ export async function runSandbox(
   checkSysctls(config);
   checkUserNamespace(config);
   const runtimeHandler = deps.runtimes.handlerFor(request.runtimeHandler);
-  if (podIds(config) !== undefined) deps.runtimes.mustMapUsers(runtimeHandler);
+  if (podIds(config) !== undefined)
+    deps.runtimes.mustMapUsers(runtimeHandler, config.namespaces.network.mode === 'node');
   const name = sandboxName(config);
   using _ = await deps.store.nameLocks.acquire(name, signal);
   const existing = deps.store.byName(name);

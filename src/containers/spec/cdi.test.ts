@@ -40,6 +40,7 @@ test('CDI: a device’s edits and once those of its file', async () => {
       {
         device: { type: 'c', path: '/dev/gpu0', major: 195, minor: 0, fileMode: 0o660, uid: 0, gid: 44 },
         permissions: 'rw',
+        hostPath: '/dev/host-gpu0',
       },
       { device: { type: 'p', path: '/dev/pipe' }, permissions: 'rwm' },
     ],

@@ -224,6 +224,7 @@ async function grantNode(node: RawNode, lookUp: DeviceLookup): Promise<GrantedDe
   return {
     device: { type: 'c', ...known, ...given, path: cleanPath(node.path, 'CDI device node') },
     permissions: node.permissions === undefined || node.permissions === '' ? 'rwm' : node.permissions,
+    ...(hostPath === node.path ? {} : { hostPath }),
   };
 }
 

@@ -1,4 +1,5 @@
-import type { Device, DeviceRule } from '../../oci/spec-types.ts';
+import type { Device, DeviceRule, Mount } from '../../oci/spec-types.ts';
+import { podIds } from '../../sandbox/user-namespace.ts';
 import { cleanPath } from './clean-path.ts';
 import { invalidField } from './invalid-field.ts';
 import type { GrantedDevice, SpecInput } from './spec-input.ts';
@@ -15,12 +16,14 @@ export interface BuiltDevices {
  *
  * @throws EngineError invalid-argument
  */
-export function buildDevices({ container, devices, hostDevices, cdi }: SpecInput): BuiltDevices {
+export function buildDevices(input: SpecInput): BuiltDevices {
+  const { container, devices, hostDevices, cdi } = input;
   const granted = [...devices, ...(cdi?.devices ?? [])].map((grant) => checkedDevice(grant));
   const isPrivileged = container.linux.security.privileged;
   const nodes = new Map<string, Device>();
   for (const device of isPrivileged ? hostDevices : []) nodes.set(device.path, device);
   for (const { device } of granted) nodes.set(device.path, device);
+  for (const { destination } of deviceMounts(input)) nodes.delete(destination);
   const rules: DeviceRule[] = isPrivileged
     ? [{ allow: true, access: 'rwm' }]
     : [
@@ -28,6 +31,23 @@ export function buildDevices({ container, devices, hostDevices, cdi }: SpecInput
         ...granted.filter(({ device }) => device.type !== 'p').map((grant) => ruleForDevice(grant)),
       ];
   return { devices: [...nodes.values()], rules };
+}
+
+/**
+ * Inside a user namespace no device node can be made: runtimes bind the node's one from the same path. One that the
+ * container is to have elsewhere is bound by a mount of the spec.
+ */
+export function deviceMounts({ pod, devices, cdi }: SpecInput): Mount[] {
+  if (podIds(pod) === undefined) return [];
+  const mounts = new Map<string, Mount>();
+  for (const { device, hostPath } of [...devices, ...(cdi?.devices ?? [])]) {
+    const destination = cleanPath(device.path, 'devices.container_path');
+    mounts.delete(destination);
+    if (hostPath === undefined) continue;
+    const options = ['bind', 'rprivate', 'nosuid', 'noexec'];
+    mounts.set(destination, { destination, type: 'bind', source: hostPath, options });
+  }
+  return [...mounts.values()];
 }
 
 /** `rwm` when nothing is asked for. @throws EngineError invalid-argument */

@@ -30,8 +30,6 @@ export interface HostFacts {
   readonly selinuxEnabled: boolean;
   /** Kernel and runtime both know `rro`. */
   readonly recursiveReadOnlyMounts: boolean;
-  /** Kernel and runtime both know idmapped mounts. */
-  readonly idmappedMounts: boolean;
   /** Sizes with a hugetlb control file, such as `2MB`; empty without the hugetlb controller. */
   readonly hugepageSizes: readonly string[];
   readonly kernel: { readonly major: number; readonly minor: number };

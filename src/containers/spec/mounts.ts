@@ -1,11 +1,14 @@
 import { EngineError } from '../../lib/errors.ts';
 import type { Mount, RootfsPropagation } from '../../oci/spec-types.ts';
 import { cleanPath } from './clean-path.ts';
+import { deviceMounts } from './devices.ts';
 import { checkMountPoint } from './mount-points.ts';
 import { toOciMappings } from './namespaces.ts';
 import { kernelMounts, sandboxMounts } from './own-mounts.ts';
 import { invalidField } from './invalid-field.ts';
 import type { SpecInput, SpecMount } from './spec-input.ts';
+import { podIds } from '../../sandbox/user-namespace.ts';
+import type { MountRequest } from '../container-config.ts';
 
 /** The mounts of a container in the order in which the runtime makes them, and what the root must propagate for them. */
 export interface BuiltMounts {
@@ -31,7 +34,9 @@ export function buildMounts(input: SpecInput): BuiltMounts {
   const volumes = input.volumes
     .map((volume) => volumeMount(volume))
     .filter(({ destination }) => !taken.has(destination));
-  const cdi = (input.cdi?.mounts ?? []).filter(({ destination }) => !taken.has(destination));
+  const cdi = [...deviceMounts(input), ...(input.cdi?.mounts ?? [])].filter(
+    ({ destination }) => !taken.has(destination),
+  );
   const kernel = kernelMounts(input).filter((mount) => staysBeside(mount, taken));
   const sandbox = sandboxMounts(input).filter((mount) => staysBeside(mount, taken));
   const propagation = rootPropagation(input.mounts);
@@ -78,23 +83,22 @@ function requestedMount(input: SpecInput, mount: SpecMount, field: string): Moun
   const destination = cleanPath(request.containerPath, `${field}.container_path`);
   checkMountPoint(destination, source, field);
   checkSource(mount, field);
-  checkPropagation(mount, field);
-  const isMapped = request.uidMappings.length > 0 || request.gidMappings.length > 0;
-  if (isMapped && !input.host.idmappedMounts) {
-    throw new EngineError(
-      'failed-precondition',
-      `${field}.uid_mappings: kernel or runtime ${input.host.runtimeName} cannot map the ids of ${JSON.stringify(destination)}`,
-    );
-  }
+  checkPropagation(input, mount, field);
   return {
     destination,
     type: 'bind',
     source,
     options: ['rbind', propagationOption[request.propagation], accessOption(input, mount, field)],
-    ...(isMapped
-      ? { uidMappings: toOciMappings(request.uidMappings), gidMappings: toOciMappings(request.gidMappings) }
-      : {}),
+    ...mappingsOf(request, field),
   };
+}
+
+/** An image is mounted with the ids of the pod already. */
+function mappingsOf({ uidMappings, gidMappings, image }: MountRequest, field: string): Partial<Mount> {
+  if ((uidMappings.length === 0) !== (gidMappings.length === 0))
+    throw invalidField(`${field}.uid_mappings`, 'users and groups are mapped together');
+  if (uidMappings.length === 0 || image !== undefined) return {};
+  return { uidMappings: toOciMappings(uidMappings), gidMappings: toOciMappings(gidMappings) };
 }
 
 function checkSource({ request, source }: SpecMount, field: string): void {
@@ -111,9 +115,15 @@ function checkSource({ request, source }: SpecMount, field: string): void {
   cleanPath(source, `${field}.host_path`);
 }
 
-function checkPropagation({ request, sourcePropagation }: SpecMount, field: string): void {
+function checkPropagation(
+  { pod }: SpecInput,
+  { request, sourcePropagation }: SpecMount,
+  field: string,
+): void {
   const { propagation, image, hostPath } = request;
   if (propagation === 'private') return;
+  if (propagation === 'bidirectional' && podIds(pod) !== undefined)
+    throw invalidField(`${field}.propagation`, 'nothing is passed out of a user namespace of the pod’s own');
   if (image !== undefined)
     throw invalidField(`${field}.propagation`, 'an image is mounted with private propagation only');
   const isShared = sourcePropagation === undefined || sourcePropagation === 'shared';

@@ -1,6 +1,6 @@
 import { EngineError } from '../../lib/errors.ts';
 import type { IdMapping as OciIdMapping, Linux, Namespace, NamespaceType } from '../../oci/spec-types.ts';
-import type { IdMapping, NamespaceChoice } from '../../sandbox/pod-config.ts';
+import type { IdMapping, NamespaceChoice, UserNamespace } from '../../sandbox/pod-config.ts';
 import { invalidField } from './invalid-field.ts';
 import type { SpecInput } from './spec-input.ts';
 
@@ -88,7 +88,8 @@ function needsCgroupNamespace({ host, container }: SpecInput): boolean {
   return host.cgroupVersion === 'v2' && !container.linux.security.privileged;
 }
 
-function buildUserNamespace({ pod, container, sandbox }: SpecInput) {
+function buildUserNamespace(input: SpecInput) {
+  const { pod, container, sandbox } = input;
   const user = container.linux.security.namespaces.user;
   const podUser = pod.namespaces.user;
   if (!hasSameMappings(user, podUser)) {
@@ -101,11 +102,29 @@ function buildUserNamespace({ pod, container, sandbox }: SpecInput) {
   if (sandbox.namespaces.user === undefined) {
     throw new EngineError('internal', 'the sandbox has no user namespace although its pod asks for one');
   }
+  checkMapped(input, user);
   return {
     namespace: { type: 'user' as const, path: sandbox.namespaces.user },
     uidMappings: toOciMappings(user.uids),
     gidMappings: toOciMappings(user.gids),
   };
+}
+
+/** The kernel makes no process of a user or group that the namespace does not have, and shows it no process of the node. */
+function checkMapped(
+  { container, user: { uid, gid, supplementalGroups } }: SpecInput,
+  user: UserNamespace,
+): void {
+  const { pid, ipc } = container.linux.security.namespaces;
+  if (pid.mode === 'node' || ipc.mode === 'node')
+    throw invalidField('namespace_options', 'a pod with a user namespace has no namespace of the node');
+  const isMapped = (ranges: readonly IdMapping[], id: number): boolean =>
+    ranges.some(({ containerId, length }) => id >= containerId && id - containerId < length);
+  if (!isMapped(user.uids, uid))
+    throw invalidField('run_as_user', `user ${uid} is not in the pod’s user namespace`);
+  const group = [gid, ...supplementalGroups].find((id) => !isMapped(user.gids, id));
+  if (group !== undefined)
+    throw invalidField('supplemental_groups', `group ${group} is not in the pod’s user namespace`);
 }
 
 type UserChoice = SpecInput['pod']['namespaces']['user'];

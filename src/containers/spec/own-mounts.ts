@@ -1,5 +1,4 @@
 import type { Mount } from '../../oci/spec-types.ts';
-import { toOciMappings } from './namespaces.ts';
 import type { SpecInput } from './spec-input.ts';
 
 const guarded = ['nosuid', 'noexec', 'nodev'] as const;
@@ -32,14 +31,22 @@ export function kernelMounts(input: SpecInput): Mount[] {
   ];
 }
 
-/** Inside a user namespace the node's network may not be seen through a new sysfs: the node's own one is bound. */
+/**
+ * Inside a user namespace the node's network may not be seen through a new sysfs: the node's own one is bound. What is mounted
+ * into it then must not reach the node's.
+ */
 function sysMount({ container, host }: SpecInput, access: 'rw' | 'ro'): Mount {
   const { network, user } = container.linux.security.namespaces;
   if (network.mode !== 'node' || user === undefined || user.mode === 'node' || user.uids.length === 0) {
     return { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...guarded, access] };
   }
   const readonly = host.recursiveReadOnlyMounts ? 'rro' : 'ro';
-  return { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', ...guarded, readonly] };
+  return {
+    destination: '/sys',
+    type: 'bind',
+    source: '/sys',
+    options: ['rbind', 'rprivate', ...guarded, readonly],
+  };
 }
 
 /** What the sandbox lends: shared memory, and the three files that the pod's name and network decide. */
@@ -69,18 +76,8 @@ function shmMount({ container, sandbox }: SpecInput): Mount[] {
     : [{ destination, type: 'bind', source, options: ['rbind', 'rprivate', ...guarded, 'rw'] }];
 }
 
-function fileMount({ container, host }: SpecInput, destination: string, source: string | undefined): Mount[] {
+function fileMount({ container }: SpecInput, destination: string, source: string | undefined): Mount[] {
   if (source === undefined) return [];
-  const { security } = container.linux;
-  const user = security.namespaces.user;
-  const isMapped = host.idmappedMounts && user !== undefined && user.mode === 'pod' && user.uids.length > 0;
-  return [
-    {
-      destination,
-      type: 'bind',
-      source,
-      options: ['rbind', 'rprivate', security.readonlyRootfs ? 'ro' : 'rw'],
-      ...(isMapped ? { uidMappings: toOciMappings(user.uids), gidMappings: toOciMappings(user.gids) } : {}),
-    },
-  ];
+  const access = container.linux.security.readonlyRootfs ? 'ro' : 'rw';
+  return [{ destination, type: 'bind', source, options: ['rbind', 'rprivate', access] }];
 }

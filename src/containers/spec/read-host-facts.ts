@@ -7,7 +7,7 @@ import { knownCapabilities } from './capabilities.ts';
 import type { HostFacts, SeccompArchitecture } from './host-facts.ts';
 
 /** What only the runtime can tell. */
-export type RuntimeFacts = Pick<HostFacts, 'runtimeName' | 'recursiveReadOnlyMounts' | 'idmappedMounts'>;
+export type RuntimeFacts = Pick<HostFacts, 'runtimeName' | 'recursiveReadOnlyMounts'>;
 
 /** Reads the facts of this node once. What they say can only change with a reboot, or with the daemon's own rights. */
 export function readHostFacts(runtime: RuntimeFacts, cgroups: HostCgroups): HostFacts {

@@ -147,14 +147,6 @@ const impossible: readonly (readonly [string, SpecInput, RegExp])[] = [
     /^mounts\[0\]\.recursive_read_only: .*crun/,
   ],
   [
-    'idmapped mounts',
-    {
-      ...withMount({ uidMappings: [{ hostId: 1, containerId: 0, length: 1 }] }),
-      host: { ...sampleHost, idmappedMounts: false },
-    },
-    /^mounts\[0\]\.uid_mappings: /,
-  ],
-  [
     'a shared mount',
     withMount({ propagation: 'bidirectional' }, 'slave'),
     /^mounts\[0\]\.propagation: "\/srv\/data" is not on a shared/,

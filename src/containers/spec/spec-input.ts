@@ -53,6 +53,8 @@ export interface SandboxParts {
 /** A device for the container and what its processes may do with it (`r`, `w`, `m`). */
 export interface GrantedDevice {
   readonly device: Device;
+  /** Where it is on the node, if that is not where the container has it. */
+  readonly hostPath?: string | undefined;
   readonly permissions: string;
 }
 

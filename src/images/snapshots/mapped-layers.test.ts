@@ -75,7 +75,7 @@ async function unpack(tar: Buffer): Promise<ChainId> {
 const owner = (path: string): number[] => [statSync(path).uid, statSync(path).gid];
 const views = (): string[] => readdirSync(root).filter((name) => name.startsWith('mapped-'));
 
-test('a container with a user namespace sees its image as its own, and writes as its own root', async () => {
+test('containerd#8329, containerd#12329: a container with a user namespace sees its image as its own, and writes as its own root', async () => {
   const key = newContainerId();
   const { rootfs } = await prepareSnapshot(store, { key, chainIds, ids });
   assert.deepEqual(owner(rootfs), [70_001, 70_002]);

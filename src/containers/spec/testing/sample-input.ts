@@ -20,7 +20,6 @@ export const sampleHost: HostFacts = {
   apparmorEnabled: false,
   selinuxEnabled: false,
   recursiveReadOnlyMounts: true,
-  idmappedMounts: true,
   hugepageSizes: ['2MB', '1GB'],
   kernel: { major: 6, minor: 12 },
   runtimeName: 'crun',

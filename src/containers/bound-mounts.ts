@@ -1,0 +1,166 @@
+/**
+ * Bind mounts that the engine makes before the runtime does. Two things a runtime cannot do in the user namespace of a pod, or
+ * not every one can: reach a path below directories that only the node's root may enter, and show the ids of files as
+ * the request maps them. So the engine binds what is meant, mapped, to a place of its own, and the runtime binds that.
+ */
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { EngineError, errnoOf } from '../lib/errors.ts';
+import { quote } from '../lib/ids.ts';
+import type { BindOptions } from '../linux/mount.ts';
+import type { PathWorkers } from '../linux/path-worker.ts';
+import type { Poller } from '../linux/poll.ts';
+import { unmountTree } from '../linux/unmount-tree.ts';
+import { startInUserNamespace } from '../linux/user-namespace.ts';
+import type { IdMapping, Mount, Spec } from '../oci/spec-types.ts';
+import { isAtOrBelow } from './spec/clean-path.ts';
+
+interface BoundMountsDeps {
+  /** Sources may lie on file systems that never answer. */
+  readonly paths: Pick<PathWorkers, 'call'>;
+  readonly poller: Poller;
+}
+
+/** A container's spec, and the directory in which its mounts are made; it must not exist or be empty. */
+interface BoundMountsRequest {
+  readonly spec: Spec;
+  readonly directory: string;
+}
+
+const timeoutMs = 10_000;
+/** Everybody may enter these, and what is mounted below them is the node's own affair. */
+const openTrees = ['/sys', '/proc', '/dev'];
+
+/**
+ * Binds what a runtime in the pod's user namespace could not reach, and all that is to be mapped, and gives the spec that
+ * binds from there. Without a user namespace and mappings that is the same spec, and nothing is made.
+ *
+ * @throws EngineError failed-precondition naming a mount whose file system cannot map ids
+ */
+export async function makeBoundMounts(
+  deps: BoundMountsDeps,
+  { spec, directory }: BoundMountsRequest,
+): Promise<Spec> {
+  const isInside = spec.linux.namespaces?.some(({ type }) => type === 'user') ?? false;
+  if (!isInside && !spec.mounts.some(isMapped)) return spec;
+  makeDirectory(directory, spec);
+  const mounts: Mount[] = [];
+  for (const [index, mount] of spec.mounts.entries())
+    mounts.push(
+      isMapped(mount) || (isInside && isHidden(mount))
+        ? await bindMapped(deps, { spec, mount, directory, name: String(index) })
+        : mount,
+    );
+  if (!isInside) return { ...spec, mounts };
+  const root = { source: spec.root.path, destination: '/', options: ['bind', 'rprivate'] };
+  const { source: path = '' } = await bindMapped(deps, { spec, mount: root, directory, name: 'rootfs' });
+  return { ...spec, mounts, root: { ...spec.root, path } };
+}
+
+/**
+ * Undoes makeBoundMounts, whatever of it was done. Idempotent. Never removes anything but the empty places that were mounted
+ * upon: what is mounted there is the user's.
+ */
+export function removeBoundMounts(directory: string): void {
+  if (!existsSync(directory)) return;
+  unmountTree(directory);
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    if (entry.isDirectory()) rmdirSync(`${directory}/${entry.name}`);
+    else unlinkSync(`${directory}/${entry.name}`);
+  }
+  rmdirSync(directory);
+}
+
+/** Only the root of the pod may enter it beside the node's: setuid files of the image lie there (CVE-2021-41103). */
+function makeDirectory(directory: string, { linux }: Spec): void {
+  mkdirSync(directory, { mode: 0o700 });
+  const rootGid = linux.gidMappings?.find(({ containerID }) => containerID === 0)?.hostID;
+  if (rootGid === undefined) return;
+  chownSync(directory, 0, rootGid);
+  chmodSync(directory, 0o710);
+}
+
+function isMapped({ uidMappings = [], gidMappings = [] }: Mount): boolean {
+  return uidMappings.length > 0 || gidMappings.length > 0;
+}
+
+function isHidden({ type, source = '', options = [] }: Mount): boolean {
+  const isBind = type === 'bind' || options.includes('bind') || options.includes('rbind');
+  return isBind && !openTrees.some((tree) => isAtOrBelow(source, tree));
+}
+
+interface OneMount extends BoundMountsRequest {
+  readonly mount: Mount;
+  /** Of the place in the directory. */
+  readonly name: string;
+}
+
+async function bindMapped(deps: BoundMountsDeps, one: OneMount): Promise<Mount> {
+  const { mount, directory, name } = one;
+  const { destination, type = 'bind', options = [] } = mount;
+  const place = `${directory}/${name}`;
+  const path = mount.source ?? '';
+  const status = await deps.paths.call('stat', { path }, timeoutMs);
+  if (status?.kind === 'directory') mkdirSync(place, { mode: 0o755 });
+  else writeFileSync(place, '', { mode: 0o644, flag: 'wx' });
+  await using namespace = await namespaceOf(deps, one);
+  const bindOptions: BindOptions = {
+    recursive: options.includes('rbind'),
+    // Never shared with the source: unmounting here would unmount below it there.
+    propagation: options.includes('rslave') ? 'rslave' : 'rprivate',
+    ...(namespace === undefined ? {} : { idsOf: namespace.path }),
+  };
+  try {
+    await deps.paths.call(
+      'bind-mount',
+      { path, targetRoot: directory, target: name, options: bindOptions },
+      timeoutMs,
+    );
+  } catch (error) {
+    if (namespace === undefined || errnoOf(error) !== 'EINVAL') throw error;
+    const where = `mount of ${quote(destination)}: the file system of ${quote(path)}`;
+    throw new EngineError('failed-precondition', `${where} cannot map the ids of files`, { cause: error });
+  }
+  return { destination, type, source: place, options };
+}
+
+interface BorrowedNamespace extends AsyncDisposable {
+  readonly path: string;
+}
+
+/** The pod's own where the mapping is the pod's, as it nearly always is. */
+async function namespaceOf(
+  deps: BoundMountsDeps,
+  { spec, mount }: OneMount,
+): Promise<BorrowedNamespace | undefined> {
+  if (!isMapped(mount)) return undefined;
+  const { uidMappings = [], gidMappings = [] } = mount;
+  const { linux } = spec;
+  const path = linux.namespaces?.find(({ type }) => type === 'user')?.path;
+  const isPods = isSame(uidMappings, linux.uidMappings) && isSame(gidMappings, linux.gidMappings);
+  if (path !== undefined && isPods) return { path, [Symbol.asyncDispose]: async () => undefined };
+  const ids = { uids: uidMappings.map(toRange), gids: gidMappings.map(toRange) };
+  const holder = await startInUserNamespace(deps.poller, ids);
+  return {
+    path: `/proc/${holder.pid}/ns/user`,
+    [Symbol.asyncDispose]: async () => await holder[Symbol.asyncDispose](),
+  };
+}
+
+function toRange({ containerID, hostID, size }: IdMapping) {
+  return { containerId: containerID, hostId: hostID, length: size };
+}
+
+function isSame(one: readonly IdMapping[], other: readonly IdMapping[] = []): boolean {
+  const text = (mappings: readonly IdMapping[]): string =>
+    mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}`).join();
+  return text(one) === text(other);
+}

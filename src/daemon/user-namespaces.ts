@@ -1,0 +1,154 @@
+/**
+ * Whether pods can have user namespaces here: tried, not looked up. The kernel has to make them and to map the ids of the
+ * file system that holds the images under overlayfs, and the runtime has to enter one.
+ */
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeBoundMounts, removeBoundMounts } from '../containers/bound-mounts.ts';
+import { messageOf } from '../lib/errors.ts';
+import { bindMount, unmount } from '../linux/mount.ts';
+import { mountOverlay } from '../linux/overlay.ts';
+import type { PathWorkers } from '../linux/path-worker.ts';
+import type { Poller } from '../linux/poll.ts';
+import { unmountTree } from '../linux/unmount-tree.ts';
+import { startInUserNamespace } from '../linux/user-namespace.ts';
+import type { OciRuntime } from '../oci/oci-runtime.ts';
+import type { Namespace, Spec } from '../oci/spec-types.ts';
+import { tryRuntime } from '../oci/trial.ts';
+import type { Directories } from './directories.ts';
+
+export interface UserNamespaceTrialDeps {
+  readonly directories: Pick<Directories, 'snapshots' | 'state'>;
+  readonly poller: Poller;
+  readonly paths: PathWorkers;
+}
+
+/** Why pods have none, on a network of their own and on the node's; undefined where they have. */
+export interface UserNamespaceProblems {
+  readonly podNetwork?: string;
+  readonly nodeNetwork?: string;
+}
+
+/** As the kubelet gives out by default: ids that no user of the node has. */
+const ids = { containerId: 0, hostId: 65_536, length: 65_536 };
+const prefix = 'userns-trial-';
+
+/** Tries both kinds of pods with one runtime. Never throws. */
+export async function tryUserNamespaces(
+  deps: UserNamespaceTrialDeps,
+  runtime: OciRuntime,
+): Promise<UserNamespaceProblems> {
+  const podNetwork = await problemOf(async () => await runInside(deps, runtime, 'pod'));
+  // Without the one the other is not to be had either.
+  if (podNetwork !== undefined) return { podNetwork, nodeNetwork: podNetwork };
+  const nodeNetwork = await problemOf(async () => await runInside(deps, runtime, 'node'));
+  return nodeNetwork === undefined ? {} : { nodeNetwork };
+}
+
+/** What a daemon that was killed in the middle of a trial left mounted. */
+export function sweepUserNamespaceTrials({ directories }: UserNamespaceTrialDeps): void {
+  for (const name of readdirSync(`${directories.state}/mounts`))
+    if (name.startsWith(prefix)) removeBoundMounts(`${directories.state}/mounts/${name}`);
+  for (const name of readdirSync(directories.snapshots))
+    if (name.startsWith(prefix)) removeRoot(join(directories.snapshots, name));
+}
+
+async function problemOf(attempt: () => Promise<void>): Promise<string | undefined> {
+  try {
+    await attempt();
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+async function runInside(
+  deps: UserNamespaceTrialDeps,
+  runtime: OciRuntime,
+  network: 'pod' | 'node',
+): Promise<void> {
+  const { directories, poller, paths } = deps;
+  const kinds = network === 'pod' ? (['net', 'ipc', 'uts'] as const) : (['ipc'] as const);
+  await using holder = await startInUserNamespace(poller, { uids: [ids], gids: [ids] }, kinds);
+  const namespaces = `/proc/${holder.pid}/ns`;
+  const directory = mkdtempSync(join(directories.snapshots, prefix));
+  const boundMounts = `${directories.state}/mounts/${directory.slice(directory.lastIndexOf('/') + 1)}`;
+  try {
+    const rootfs = mountRoot(directory, `${namespaces}/user`);
+    await tryRuntime({ poller, runtime }, async (spec) =>
+      makeBoundMounts(
+        { paths, poller },
+        { spec: insideSpec(spec, { rootfs, namespaces, network }), directory: boundMounts },
+      ),
+    );
+  } finally {
+    removeBoundMounts(boundMounts);
+    removeRoot(directory);
+  }
+}
+
+/** An overlay as a container has it: lower directories mapped, the upper one owned by the root of the pod. */
+function mountRoot(directory: string, userNamespace: string): string {
+  const [layers = '', view = '', upper = '', work = '', rootfs = ''] = [
+    'layers',
+    'view',
+    'upper',
+    'work',
+    'rootfs',
+  ].map((name) => {
+    mkdirSync(join(directory, name), { mode: 0o755 });
+    return join(directory, name);
+  });
+  mkdirSync(join(layers, 'fs'));
+  chownSync(upper, ids.hostId, ids.hostId);
+  bindMount(layers, view, { idsOf: userNamespace });
+  mountOverlay({ lowerDirs: [join(view, 'fs')], upperDir: upper, workDir: work, target: rootfs });
+  unmount(view, { lazy: true });
+  return rootfs;
+}
+
+function removeRoot(directory: string): void {
+  unmountTree(directory);
+  rmSync(directory, { recursive: true, force: true });
+}
+
+interface Inside {
+  readonly rootfs: string;
+  /** `/proc/PID/ns`. */
+  readonly namespaces: string;
+  readonly network: 'pod' | 'node';
+}
+
+function insideSpec(spec: Spec, { rootfs, namespaces, network }: Inside): Spec {
+  const joined = (type: Namespace['type'], file: string): Namespace => ({
+    type,
+    path: `${namespaces}/${file}`,
+  });
+  const mappings = [{ containerID: ids.containerId, hostID: ids.hostId, size: ids.length }];
+  const sys =
+    network === 'pod'
+      ? { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['ro'] }
+      : {
+          destination: '/sys',
+          type: 'bind',
+          source: '/sys',
+          options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'ro'],
+        };
+  return {
+    ...spec,
+    root: { path: rootfs },
+    mounts: [...spec.mounts, { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue' }, sys],
+    linux: {
+      ...spec.linux,
+      uidMappings: mappings,
+      gidMappings: mappings,
+      namespaces: [
+        { type: 'pid' },
+        { type: 'mount' },
+        joined('user', 'user'),
+        joined('ipc', 'ipc'),
+        ...(network === 'pod' ? [joined('network', 'net'), joined('uts', 'uts')] : []),
+      ],
+    },
+  };
+}

@@ -1,0 +1,64 @@
+/** A container that runs `true`: what stops a runtime on a host is rarely visible before. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type { Poller } from '../linux/poll.ts';
+import type { OciRuntime } from './oci-runtime.ts';
+import { callRuntime } from './runtime-call.ts';
+import { runtimeMessage } from './runtime-error.ts';
+import { deleteContainer } from './runtime.ts';
+import type { Spec } from './spec-types.ts';
+
+/**
+ * Runs it, with whatever `change` makes of its spec, and leaves nothing.
+ *
+ * @throws Error in the runtime's words when it cannot
+ */
+export async function tryRuntime(
+  deps: { readonly poller: Poller; readonly runtime: OciRuntime },
+  change: (spec: Spec) => Promise<Spec> = async (spec) => spec,
+): Promise<void> {
+  mkdirSync(deps.runtime.root, { recursive: true, mode: 0o700 });
+  const bundle = mkdtempSync(join(deps.runtime.root, '..', 'trial-'));
+  const id = `${basename(bundle)}-${process.pid}-${deps.runtime.name}`;
+  try {
+    mkdirSync(join(bundle, 'rootfs'));
+    const cgroupsPath = deps.runtime.systemdCgroup ? `system.slice:gantry:${id}` : `/gantry-${id}`;
+    const spec = await change(trialSpec(join(bundle, 'rootfs'), cgroupsPath));
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
+    const result = await callRuntime(deps, {
+      what: `run a trial container with ${deps.runtime.path}`,
+      args: ['run', '--bundle', bundle, id],
+      timeoutMs: 30_000,
+    });
+    if (result.exitCode === 0) return;
+    const message = runtimeMessage(result.stderr);
+    throw new Error(message === '' ? `a trial container ended with exit code ${result.exitCode}` : message);
+  } finally {
+    await deleteContainer(deps, { id, force: true }).catch(() => undefined);
+    rmSync(bundle, { recursive: true, force: true });
+  }
+}
+
+/** The host's own programs, read-only, in new namespaces and a cgroup of their own. */
+function trialSpec(rootfs: string, cgroupsPath: string): Spec {
+  const shown = ['/bin', '/usr', '/lib', '/lib64'].map((path) => ({
+    destination: path,
+    source: path,
+    type: 'bind',
+    options: ['rbind', 'ro'],
+  }));
+  return {
+    ociVersion: '1.0.2',
+    process: { user: { uid: 0, gid: 0 }, args: ['/bin/true'], env: [], cwd: '/' },
+    root: { path: rootfs },
+    mounts: [
+      { destination: '/proc', source: 'proc', type: 'proc' },
+      { destination: '/dev', source: 'tmpfs', type: 'tmpfs', options: ['nosuid', 'mode=755'] },
+      ...shown,
+    ],
+    linux: {
+      cgroupsPath,
+      namespaces: [{ type: 'pid' }, { type: 'mount' }, { type: 'ipc' }, { type: 'uts' }, { type: 'network' }],
+    },
+  };
+}

@@ -1,0 +1,278 @@
+// test-minutes: 6
+/** Pods with a user namespace of their own: root in them is nobody on the node. */
+import assert from 'node:assert/strict';
+import { chownSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { CriClient } from './engine/cri-client.ts';
+import { pushBusyboxVariant } from './engine/images.ts';
+import { assertNothingLeft, nodeState } from './engine/leftovers.ts';
+import { createIn, exec, pidOf, runPod, startIn, type StartedPod, untilState } from './engine/pod-steps.ts';
+import { containerSpec, idleSpec } from './engine/pods.ts';
+import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
+
+const skip = engineSkipReason() ?? false;
+const range = { containerId: 0, hostId: 131_072, length: 65_536 };
+const uids = [range];
+const gids = [range];
+const ids = { uidMappings: uids, gidMappings: gids };
+
+function namespaces(more: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> {
+  return {
+    namespaceOptions: {
+      network: 'POD',
+      pid: 'CONTAINER',
+      ipc: 'POD',
+      usernsOptions: { mode: 'POD', uids, gids },
+      ...more,
+    },
+  };
+}
+
+for (const runtime of ['crun', 'runc']) {
+  describe(`user namespaces with ${runtime}`, { skip }, () => {
+    let node: TestNode;
+    let cri: CriClient;
+    let busybox: string;
+
+    before(async () => {
+      node = await startTestNode(`[runtime]\ndefault_handler = "${runtime}"\n`);
+      cri = new CriClient();
+      ({ busybox } = node.images);
+      await cri.call('PullImage', { image: { image: busybox } });
+    });
+    after(async () => {
+      cri?.[Symbol.dispose]();
+      await node?.[Symbol.asyncDispose]();
+    });
+
+    const run = async (id: string, script: string): Promise<string> => {
+      const { stdout, exitCode } = await exec(cri, id, 'sh', '-c', script);
+      assert.equal(exitCode, 0, `${script}: ${stdout}`);
+      return stdout.trim();
+    };
+    const mappedPod = async (
+      name: string,
+      more: Readonly<Record<string, unknown>> = {},
+    ): Promise<StartedPod> => await runPod(cri, name, { linux: { securityContext: namespaces(), ...more } });
+    const idle = (name: string, more: Readonly<Record<string, unknown>> = {}, security = namespaces()) =>
+      idleSpec(name, busybox, { linux: { securityContext: security }, ...more });
+    const remove = async (pod: StartedPod): Promise<void> => {
+      await cri.call('StopPodSandbox', { podSandboxId: pod.id });
+      await cri.call('RemovePodSandbox', { podSandboxId: pod.id });
+    };
+
+    test('the default handler says that it has them', async () => {
+      const { runtimeHandlers, features } = await cri.call<{
+        runtimeHandlers: { name: string; features: { userNamespaces: boolean } }[];
+        features: { userNamespacesHostNetwork: boolean };
+      }>('Status', {});
+      const ofDefault = runtimeHandlers.find(({ name }) => name === '');
+      assert.equal(ofDefault?.features.userNamespaces, true, node.daemon.log);
+      assert.equal(features.userNamespacesHostNetwork, true, node.daemon.log);
+    });
+
+    test('root of the pod owns its root file system and the pod’s files, and is nobody on the node', async () => {
+      const state = nodeState();
+      const pod = await mappedPod('mapped', {
+        sysctls: { 'kernel.shm_rmid_forced': '1', 'net.ipv4.ip_unprivileged_port_start': '0' },
+      });
+      const id = await startIn(cri, pod, idle('main'));
+      const pid = await pidOf(cri, id);
+      assert.match(readFileSync(`/proc/${pid}/status`, 'utf8'), /^Uid:\s+131072\s+131072/m);
+      assert.match(
+        await run(id, 'cat /proc/self/uid_map /proc/self/gid_map'),
+        /^0\s+131072\s+65536\n\s*0\s+131072\s+65536$/,
+      );
+      const owners = await run(
+        id,
+        'stat -c "%u:%g %n" / /bin/busybox /etc/hosts /etc/hostname /etc/resolv.conf /dev/shm',
+      );
+      for (const line of owners.split('\n')) assert.match(line, /^0:0 /);
+      await run(
+        id,
+        'echo "# mine" >>/etc/hosts; chown 5:6 /tmp; adduser -D -H someone; echo x >/dev/shm/x; mkdir /new',
+      );
+      assert.equal(await run(id, 'stat -c %u:%g /tmp /new'), '5:6\n0:0');
+      assert.equal(
+        await run(id, 'cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_unprivileged_port_start'),
+        '1\n0',
+      );
+      for (const kind of ['net', 'ipc', 'uts', 'user', 'pid', 'mnt'])
+        assert.notEqual(readlinkSync(`/proc/${pid}/ns/${kind}`), readlinkSync(`/proc/self/ns/${kind}`), kind);
+      assert.equal(await run(id, 'hostname; ls /sys/class/net | sort | xargs'), 'mapped\neth0 lo');
+      assert.match(await run(id, 'mount'), / on \/dev\/mqueue type mqueue/);
+      await run(id, 'echo >/dev/null; head -c 1 /dev/urandom >/dev/zero');
+      await remove(pod);
+      await assertNothingLeft(state);
+    });
+
+    test('volumes have the ids that the request maps, those that are not mapped are nobody’s', async () => {
+      const state = nodeState();
+      const [mapped, plain, other, hidden] = ['mapped', 'plain', 'other', 'hidden/deep'].map((name) => {
+        const path = join(node.directory, name);
+        mkdirSync(path, { recursive: true });
+        writeFileSync(join(path, 'file'), '');
+        chownSync(join(path, 'file'), 7, 8);
+        return path;
+      });
+      // Nobody but the node's root may pass here: the runtime, inside of the user namespace, could not find what lies below.
+      const guarded = { mode: 0o700, recursive: true } as const;
+      mkdirSync(join(node.directory, 'guarded'), guarded);
+      mkdirSync(join(node.directory, 'guarded/inner'), guarded);
+      writeFileSync(join(node.directory, 'guarded/inner/file'), 'seen');
+      const shifted = [{ containerId: 0, hostId: 200_000, length: 10 }];
+      const mounts = [
+        { hostPath: mapped, containerPath: '/mapped', ...ids },
+        { hostPath: plain, containerPath: '/plain' },
+        { hostPath: other, containerPath: '/other', uidMappings: shifted, gidMappings: shifted },
+        {
+          hostPath: join(node.directory, 'guarded/inner'),
+          containerPath: '/guarded',
+          readonly: true,
+          ...ids,
+        },
+        { hostPath: join(hidden ?? '', 'file'), containerPath: '/file', ...ids },
+      ];
+      const pod = await mappedPod('volumes');
+      const id = await startIn(cri, pod, idle('main', { mounts }));
+      assert.equal(
+        await run(id, 'stat -c %u:%g /mapped/file /plain/file /other/file /file'),
+        '7:8\n65534:65534\n65534:65534\n7:8',
+      );
+      assert.equal(
+        await run(id, 'cat /guarded/file; touch /guarded/x 2>&1 || true'),
+        'seentouch: /guarded/x: Read-only file system',
+      );
+      await run(id, 'echo x >/mapped/new; chown 9:9 /mapped/new');
+      assert.deepEqual(
+        [statSync(join(mapped ?? '', 'new')).uid, statSync(join(mapped ?? '', 'new')).gid],
+        [9, 9],
+      );
+      await remove(pod);
+      assert.equal(statSync(join(mapped ?? '', 'file')).uid, 7, 'what is the user’s stays');
+      await assertNothingLeft(state);
+    });
+
+    test('images have them too: as a volume of the pod, and in the volumes that an image declares', async () => {
+      const entries = [
+        { name: 'data/', type: 'directory', mode: 0o750, uid: 3, gid: 4 } as const,
+        { name: 'data/file', content: 'content', uid: 5, gid: 6 },
+      ];
+      const config = { Volumes: { '/data': {}, '/empty': {} } };
+      const image = await pushBusyboxVariant(node.registry.host, 'library/volumes', { entries, config });
+      await cri.call('PullImage', { image: { image } });
+      // Made with the first volume, and kept.
+      mkdirSync('/var/lib/gantry/volumes', { recursive: true, mode: 0o700 });
+      const state = nodeState();
+      const pod = await mappedPod('images');
+      const mounts = [
+        { containerPath: '/image', image: { image }, imageSubPath: 'data', readonly: true, ...ids },
+      ];
+      const linux = { securityContext: namespaces() };
+      const id = await startIn(cri, pod, idleSpec('main', image, { linux, mounts }));
+      assert.equal(
+        await run(id, 'stat -c %u:%g /data /data/file /empty /image /image/file'),
+        '3:4\n5:6\n0:0\n3:4\n5:6',
+      );
+      await run(id, 'echo x >/data/new; echo x >/empty/new; chown 9 /empty/new');
+      await remove(pod);
+      await assertNothingLeft(state);
+    });
+
+    test('with the network of the node, with one PID namespace, and privileged', async () => {
+      const state = nodeState();
+      const kinds: readonly [
+        name: string,
+        options: Readonly<Record<string, unknown>>,
+        privileged: boolean,
+      ][] = [
+        ['on-node', { network: 'NODE' }, false],
+        ['one-pid', { pid: 'POD' }, false],
+        ['privileged', {}, true],
+      ];
+      for (const [name, options, privileged] of kinds) {
+        const securityContext = { ...namespaces(options), privileged };
+        const pod = await runPod(cri, name, {
+          linux: { securityContext },
+          ...(name === 'on-node' ? { hostname: '' } : {}),
+        });
+        const id = await startIn(cri, pod, idleSpec('main', busybox, { linux: { securityContext } }));
+        const pid = await pidOf(cri, id);
+        assert.match(readFileSync(`/proc/${pid}/status`, 'utf8'), /^Uid:\s+131072/m, name);
+        const isNodes = readlinkSync(`/proc/${pid}/ns/net`) === readlinkSync('/proc/self/ns/net');
+        assert.equal(isNodes, name === 'on-node');
+        assert.equal(await run(id, 'stat -c %u / ; ls -d /sys/class/net'), '0\n/sys/class/net');
+        if (name === 'one-pid') assert.match(await run(id, 'cat /proc/1/cmdline'), /catatonit/);
+        if (name === 'privileged') assert.match(await run(id, 'grep CapEff /proc/self/status'), /[1-9a-f]/);
+        await remove(pod);
+      }
+      await assertNothingLeft(state);
+    });
+
+    test('devices, a terminal, logs, statistics and a restart of the daemon', async () => {
+      const pod = await mappedPod('various');
+      const devices = [{ hostPath: '/dev/null', containerPath: '/dev/other-null', permissions: 'rw' }];
+      const id = await startIn(cri, pod, idle('main', { devices }));
+      assert.equal(await run(id, 'echo x >/dev/other-null; stat -c "%t:%T" /dev/other-null'), '1:3');
+      const tty = await startIn(cri, pod, {
+        ...containerSpec('tty', busybox, {
+          command: ['tty'],
+          tty: true,
+          linux: { securityContext: namespaces() },
+        }),
+      });
+      const { exitCode } = await untilState(cri, tty, 'CONTAINER_EXITED');
+      assert.equal(exitCode, 0);
+      assert.match(readFileSync('/var/log/pods/e2e_various/tty.log', 'utf8'), /\/dev\/(?:console|pts)/);
+      const { stats } = await cri.call<{ stats: { memory: { workingSetBytes: { value: string } } } }>(
+        'ContainerStats',
+        { containerId: id },
+      );
+      assert.ok(Number(stats.memory.workingSetBytes.value) > 0);
+      await node.daemon.kill();
+      await node.daemon.startAgain();
+      assert.equal(await run(id, 'id -u'), '0');
+      const more = await startIn(cri, pod, idle('more'));
+      assert.equal(await run(more, 'stat -c %u /etc/hosts'), '0');
+      await remove(pod);
+    });
+
+    test('what cannot be had is refused by name, and leaves nothing', async () => {
+      const state = nodeState();
+      const refused: readonly [options: Readonly<Record<string, unknown>>, naming: RegExp][] = [
+        [{ usernsOptions: { mode: 'CONTAINER' } }, /userns_options/],
+        [{ usernsOptions: { mode: 'POD', uids: [range, range], gids: [range, range] } }, /one mapping/],
+        [
+          {
+            usernsOptions: {
+              mode: 'POD',
+              uids: [{ ...range, containerId: 1 }],
+              gids: [{ ...range, containerId: 1 }],
+            },
+          },
+          /id 0/,
+        ],
+        [{ pid: 'NODE' }, /PID namespace/],
+      ];
+      for (const [options, naming] of refused)
+        await assert.rejects(
+          runPod(cri, 'refused', { linux: { securityContext: namespaces(options) } }),
+          naming,
+        );
+      const pod = await mappedPod('refusing');
+      const unmappable = [{ hostPath: '/proc/self', containerPath: '/x', ...ids }];
+      await assert.rejects(createIn(cri, pod, idle('a', { mounts: unmappable })), /cannot map the ids/);
+      const passedOut = [
+        { hostPath: node.directory, containerPath: '/x', propagation: 'PROPAGATION_BIDIRECTIONAL' },
+      ];
+      await assert.rejects(createIn(cri, pod, idle('b', { mounts: passedOut })), /user namespace/);
+      const strange = { ...namespaces(), runAsUser: { value: 70_000 } };
+      await assert.rejects(createIn(cri, pod, idle('c', {}, strange)), /70000/);
+      const nodes = namespaces({ usernsOptions: { mode: 'NODE' } });
+      await assert.rejects(createIn(cri, pod, idle('d', {}, nodes)), /differs/);
+      await remove(pod);
+      await assertNothingLeft(state);
+    });
+  });
+}
