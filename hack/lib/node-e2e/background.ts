@@ -14,25 +14,55 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Background extends AsyncDisposable {
-  readonly child: ChildProcess;
+  /** How often it has ended without having been asked to. */
+  readonly deaths: number;
+}
+
+export interface BackgroundOptions {
+  readonly log: string;
+  /** A cgroup of its own, below the root of every hierarchy. */
+  readonly group?: string;
+  /** Start it again when it ends, as a service manager would, and keep its present pid in this file. */
+  readonly keepWithPidFile?: string;
 }
 
 const cgroupRoot = '/sys/fs/cgroup';
 const stopMs = 20_000;
+const restartDelayMs = 500;
 
-/** Starts `argv`, in a cgroup of its own when `group` names one. The command moves itself before it becomes the program. */
-export function startBackground(
-  argv: readonly string[],
-  options: { readonly log: string; readonly group?: string },
-): Background {
-  const procs = options.group === undefined ? [] : makeGroup(options.group);
-  const log = openSync(options.log, 'a');
+/** Starts `argv`, in the cgroup that the options name: the command moves itself before it becomes the program. */
+export function startBackground(argv: readonly string[], options: BackgroundOptions): Background {
   const script = 'while [ "$1" != -- ]; do echo $$ >"$1"; shift; done; shift; exec "$@"';
-  const child = spawn('/bin/sh', ['-c', script, 'start', ...procs, '--', ...argv], {
-    stdio: ['ignore', log, log],
-  });
-  closeSync(log);
-  return { child, [Symbol.asyncDispose]: async () => await stop(child) };
+  const groups = options.group === undefined ? [] : makeGroup(options.group);
+  const pidFile = options.keepWithPidFile;
+  let child: ChildProcess | undefined;
+  let deaths = 0;
+  let isStopping = false;
+  const start = (): void => {
+    if (isStopping) return;
+    const log = openSync(options.log, 'a');
+    child = spawn('/bin/sh', ['-c', script, 'start', ...groups, '--', ...argv], {
+      stdio: ['ignore', log, log],
+    });
+    closeSync(log);
+    if (pidFile !== undefined) writeFileSync(pidFile, String(child.pid ?? 0));
+    child.once('exit', () => {
+      child = undefined;
+      if (isStopping) return;
+      deaths += 1;
+      if (pidFile !== undefined) setTimeout(start, restartDelayMs);
+    });
+  };
+  start();
+  return {
+    get deaths() {
+      return deaths;
+    },
+    [Symbol.asyncDispose]: async () => {
+      isStopping = true;
+      if (child !== undefined) await stop(child);
+    },
+  };
 }
 
 /** Waits until something listens on the unix socket. @throws Error when the process ends first, or time is up */
@@ -41,10 +71,8 @@ export async function untilListening(
   options: { readonly socket: string; readonly log: string; readonly timeoutMs: number },
 ): Promise<void> {
   const deadline = Date.now() + options.timeoutMs;
-  while (Date.now() < deadline) {
+  while (Date.now() < deadline && background.deaths === 0) {
     if (await listens(options.socket)) return;
-    const { exitCode, signalCode } = background.child;
-    if (exitCode !== null || signalCode !== null) break;
     await sleep(100);
   }
   throw new Error(`nothing listens on ${options.socket}:\n${readFileSync(options.log, 'utf8').slice(-5000)}`);
@@ -76,7 +104,6 @@ async function listens(socket: string): Promise<boolean> {
 }
 
 async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   child.once('exit', () => resolve());
   child.kill('SIGTERM');

@@ -1,6 +1,7 @@
 /** The engines that the suite can drive, each started with the same runtimes, mirrors and kind of network. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { env, execPath } from 'node:process';
 import { type Background, startBackground, untilListening } from './background.ts';
 
 export const engineNames = ['gantry', 'containerd'] as const;
@@ -25,7 +26,8 @@ export interface EngineOptions {
 
 export interface RunningEngine extends AsyncDisposable {
   readonly socket: string;
-  readonly log: string;
+  readonly pidFile: string;
+  readonly process: Background;
 }
 
 /** The cgroup that the kubelet is told the engine is in. */
@@ -38,12 +40,13 @@ const testHandler = 'test-handler';
 /** Starts it and waits until it answers. */
 export async function startEngine(options: EngineOptions): Promise<RunningEngine> {
   const log = join(options.directory, `${options.name}.log`);
+  const pidFile = join(options.directory, `${options.name}.pid`);
   const { argv, socket } = options.name === 'gantry' ? gantry(options) : containerd(options);
   await using stack = new AsyncDisposableStack();
-  const background: Background = stack.use(startBackground(argv, { log, group: engineGroup }));
-  await untilListening(background, { socket, log, timeoutMs: options.readyTimeoutMs });
+  const process = stack.use(startBackground(argv, { log, group: engineGroup, keepWithPidFile: pidFile }));
+  await untilListening(process, { socket, log, timeoutMs: options.readyTimeoutMs });
   const owned = stack.move();
-  return { socket, log, [Symbol.asyncDispose]: async () => await owned.disposeAsync() };
+  return { socket, pidFile, process, [Symbol.asyncDispose]: async () => await owned.disposeAsync() };
 }
 
 interface Start {
@@ -62,7 +65,7 @@ certs_dirs = [${JSON.stringify(options.certsDirectory)}]
 default_handler = "${options.runtime}"
 ${handler(options.runtime)}${handler(testHandler)}`,
   );
-  return { argv: [process.execPath, options.program, '--config', config], socket: '/run/gantry/gantry.sock' };
+  return { argv: [execPath, options.program, '--config', config], socket: '/run/gantry/gantry.sock' };
 }
 
 function containerd(options: EngineOptions): Start {
@@ -95,7 +98,7 @@ default_runtime_name = '${options.runtime}'
 ${runtime(options.runtime)}${runtime(testHandler)}`,
   );
   writeBridgeNetwork('/etc/cni/net.d/10-bridge.conflist');
-  const path = `PATH=${options.program}:${process.env['PATH'] ?? ''}`;
+  const path = `PATH=${options.program}:${env['PATH'] ?? ''}`;
   return { argv: ['env', path, join(options.program, 'containerd'), '--config', config], socket };
 }
 

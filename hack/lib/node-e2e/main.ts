@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startDockerRegistry } from '../../../test/fixtures/docker-registry.ts';
 import { writeMirrors } from '../test-images/mirrors.ts';
-import { startEngine } from './engines.ts';
+import { type RunningEngine, startEngine } from './engines.ts';
 import { prepareNode } from './node-setup.ts';
-import { parseOptions } from './options.ts';
+import { type Options, parseOptions } from './options.ts';
 import { printResults } from './results.ts';
 import { runSuite } from './suite.ts';
 
@@ -36,10 +36,17 @@ async function main(args: readonly string[]): Promise<boolean> {
     }),
   );
   console.log(`${options.engine} with ${options.runtime} is up; the suite runs (logs: ${options.logs})`);
-  const report = await runSuite(options, engine.socket, directory);
-  const isGood = printResults(report);
+  const report = await runSuite(options, engine, directory);
+  const isGood = printResults(report) && engineLived(options, engine);
   console.log(`${Math.round((Date.now() - started) / minuteMs)} minutes, ${options.procs} at a time`);
   return isGood;
+}
+
+/** Serial specs kill it; otherwise it must have lived through all of them. */
+function engineLived(options: Options, engine: RunningEngine): boolean {
+  const { deaths } = engine.process;
+  if (deaths > 0) console.log(`${options.engine} ended and was started again ${deaths} times`);
+  return deaths === 0 || options.isSerial;
 }
 
 process.exitCode = (await main(process.argv.slice(2))) ? 0 : 1;

@@ -5,6 +5,9 @@ import { type EngineName, engineNames, type RuntimeName, runtimeNames } from './
 /** Of 1201 specs the 431 that any node must pass and that may run side by side. */
 const conformanceLabels = 'NodeConformance && !Serial && !Flaky && !Slow';
 
+/** What stops and starts the kubelet, fills the disk or uses up the memory: one at a time. */
+const serialLabels = 'Serial && !Flaky';
+
 export interface Options {
   readonly engine: EngineName;
   readonly runtime: RuntimeName;
@@ -14,6 +17,8 @@ export interface Options {
   readonly focus: readonly string[];
   readonly skip: readonly string[];
   readonly procs: number;
+  /** Whether specs may stop and start the kubelet. */
+  readonly isSerial: boolean;
   /** Each spec this often. */
   readonly repeat: number;
   /** Where logs and the report are kept; they are printed only as far as they say why something failed. */
@@ -33,7 +38,8 @@ export function parseOptions(args: readonly string[]): Options {
     options: {
       engine: { type: 'string', default: 'gantry' },
       runtime: { type: 'string' },
-      labels: { type: 'string', default: conformanceLabels },
+      serial: { type: 'boolean', default: false },
+      labels: { type: 'string' },
       focus: { type: 'string', multiple: true, default: [] },
       skip: { type: 'string', multiple: true, default: [] },
       procs: { type: 'string', default: '4' },
@@ -44,12 +50,13 @@ export function parseOptions(args: readonly string[]): Options {
       program: { type: 'string', default: '' },
     },
   });
-  const { labels, focus, skip, logs, kubernetes, images, program } = values;
+  const { serial: isSerial, focus, skip, logs, kubernetes, images, program } = values;
+  const labels = values.labels ?? (isSerial ? serialLabels : conformanceLabels);
   const engine = oneOf('--engine', values.engine, engineNames);
   const runtime = oneOf('--runtime', values.runtime ?? (engine === 'gantry' ? 'crun' : 'runc'), runtimeNames);
-  const procs = count('--procs', values.procs);
+  const procs = isSerial ? 1 : count('--procs', values.procs);
   const repeat = count('--repeat', values.repeat);
-  return { engine, runtime, labels, focus, skip, procs, repeat, logs, kubernetes, images, program };
+  return { engine, runtime, labels, focus, skip, procs, isSerial, repeat, logs, kubernetes, images, program };
 }
 
 function oneOf<Name extends string>(option: string, value: string, names: readonly Name[]): Name {

@@ -2,8 +2,9 @@
 import { spawn } from 'node:child_process';
 import { createWriteStream, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { env } from 'node:process';
 import { finished } from 'node:stream/promises';
-import { engineGroup } from './engines.ts';
+import { engineGroup, type RunningEngine } from './engines.ts';
 import { writeKubeletConfig } from './node-setup.ts';
 import type { Options } from './options.ts';
 import { readReport, type SuiteReport } from './report.ts';
@@ -12,7 +13,11 @@ import { readReport, type SuiteReport } from './report.ts';
 const featureGates = 'PodAndContainerStatsFromCRI=true,CRIListStreaming=true';
 
 /** Runs it and reads its report. `directory` must lie on a real file system. @throws Error when there is no report */
-export async function runSuite(options: Options, socket: string, directory: string): Promise<SuiteReport> {
+export async function runSuite(
+  options: Options,
+  engine: RunningEngine,
+  directory: string,
+): Promise<SuiteReport> {
   // Ginkgo takes a program for one that is built already by its ending.
   const program = join(directory, 'e2e_node.test');
   symlinkSync(join(options.kubernetes, 'e2e_node'), program);
@@ -34,7 +39,8 @@ export async function runSuite(options: Options, socket: string, directory: stri
     program,
     '--',
     `--k8s-bin-dir=${options.kubernetes}`,
-    `--container-runtime-endpoint=unix://${socket}`,
+    `--container-runtime-endpoint=unix://${engine.socket}`,
+    `--container-runtime-pid-file=${engine.pidFile}`,
     '--node-name=node1',
     '--prepull-images=false',
     `--kubelet-config-file=${kubeletConfig}`,
@@ -45,19 +51,34 @@ export async function runSuite(options: Options, socket: string, directory: stri
   const exitCode = await runLogged(join(options.kubernetes, 'ginkgo'), argv, {
     directory,
     log: join(options.logs, 'ginkgo.log'),
+    environment: options.isSerial ? serviceManager(directory) : {},
   });
   if (!existsSync(report))
     throw new Error(`ginkgo ended with ${exitCode} and left no report: see ginkgo.log`);
   return readReport(readFileSync(report, 'utf8'));
 }
 
+/** Where no systemd runs, something must stand in for it, or specs cannot stop and start the kubelet. */
+function serviceManager(directory: string): Record<string, string> {
+  const programs = join(import.meta.dirname, 'service-manager');
+  return { PATH: `${programs}:${env['PATH'] ?? ''}`, GANTRY_NODE_UNITS: join(directory, 'units') };
+}
+
 async function runLogged(
   command: string,
   args: readonly string[],
-  options: { readonly directory: string; readonly log: string },
+  options: {
+    readonly directory: string;
+    readonly log: string;
+    readonly environment: Readonly<Record<string, string>>;
+  },
 ): Promise<number | null> {
   const log = createWriteStream(options.log);
-  const child = spawn(command, args, { cwd: options.directory, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, args, {
+    cwd: options.directory,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...env, ...options.environment },
+  });
   child.stdout.pipe(log, { end: false });
   child.stderr.pipe(log, { end: false });
   const { promise, resolve, reject } = Promise.withResolvers<number | null>();

@@ -69,6 +69,7 @@ async function agnhostImages(busybox: BuiltLayer, pause: BuiltImage): Promise<re
     ...preferredPrograms(...agnhostPrograms).map((entry) =>
       entry.name.endsWith('/nc.openbsd') ? { ...entry, name: 'usr/local/bin/nc' } : entry,
     ),
+    { name: 'bin/bash', type: 'symlink', linkname: '/usr/local/bin/bash' },
     directory('uploads'),
     { name: 'localhost.crt', content: certificate.certificate },
     { name: 'localhost.key', content: certificate.key },
