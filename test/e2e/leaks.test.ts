@@ -98,6 +98,7 @@ describe(`${lifecycles} pod lifecycles`, { skip }, () => {
     const { pid } = node.daemon;
     const memoryBefore = await memoryOf(pid);
     const before = holdingsOf(pid);
+    const countsBefore = counts({ ...before, ...nodeState() });
     for (let round = 0; round < lifecycles; round += 1) await lifecycle(round);
     // Threads that have nothing to do end after a while.
     await eventually(
@@ -106,6 +107,7 @@ describe(`${lifecycles} pod lifecycles`, { skip }, () => {
     ).catch(() => assert.deepEqual(more(before, holdingsOf(pid)), {}));
     const memory = await memoryOf(pid);
     console.log(JSON.stringify({ memoryBefore, memory }));
+    console.log(JSON.stringify({ countsBefore, counts: counts({ ...holdingsOf(pid), ...nodeState() }) }));
     for (const [kind, maxBytes] of Object.entries(maxGrowth)) {
       const name = kind as keyof typeof maxGrowth;
       assert.ok(
@@ -116,6 +118,10 @@ describe(`${lifecycles} pod lifecycles`, { skip }, () => {
     await assertNothingLeft(empty);
   });
 });
+
+function counts(lists: Readonly<Record<string, readonly string[]>>): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(lists).map(([kind, lines]) => [kind, lines.length]));
+}
 
 /** What `after` has more of than `before`. */
 function more(before: Holdings, after: Holdings): Partial<Record<keyof Holdings, readonly string[]>> {
