@@ -155,7 +155,10 @@ const shellScripts = globSync(['hack/*', 'hack/lib/*.sh', '.ci/run']).filter(
 );
 
 /** Other programs than Kubernetes' that tests name so, and what makes them. */
-const makers: Readonly<Record<string, readonly string[]>> = { criu: ['hack/lib/criu.sh'] };
+const makers: Readonly<Record<string, readonly string[]>> = {
+  criu: ['hack/lib/criu.sh'],
+  'nri-plugin': ['hack/lib/nri-plugin.sh'],
+};
 
 /**
  * Programs, of Kubernetes mostly, that a test names by an environment variable: built before it runs, because there is no way

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
@@ -17,7 +17,7 @@ export async function listenForPlugins(
   onError: (error: unknown) => void,
 ): Promise<AsyncDisposable> {
   const directory = dirname(path);
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const made = mkdirSync(directory, { recursive: true, mode: 0o700 });
   const { uid, mode } = statSync(directory);
   if (uid !== process.getuid?.() || (mode & 0o022) !== 0)
     throw new EngineError('failed-precondition', `others than root may write to ${directory}`);
@@ -38,6 +38,7 @@ export async function listenForPlugins(
     async [Symbol.asyncDispose]() {
       server.close();
       rmSync(path, { force: true });
+      if (made !== undefined) removeIfEmpty(directory);
     },
   };
 }
@@ -51,4 +52,12 @@ async function isServed(path: string): Promise<boolean> {
       : probe.reject(error),
   );
   return await probe.promise.finally(() => socket.destroy());
+}
+
+function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // Somebody has put something there.
+  }
 }

@@ -1,5 +1,5 @@
 import type { Container, Event, PodSandbox } from '../gen/nri/v1alpha1/api.ts';
-import { EngineError, messageOf } from '../lib/errors.ts';
+import { EngineError, isKind, messageOf } from '../lib/errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PluginConnection, PluginMethod, PluginRequest, PluginResponse } from './connection.ts';
 import { eventNumbers, isSubscribed, type PluginEvent } from './events.ts';
@@ -13,6 +13,8 @@ export interface PluginOptions {
   readonly connection: PluginConnection;
   readonly requestTimeoutMs: number;
   readonly log: Log;
+  /** It did not answer in time, and is disconnected. */
+  readonly onHang: () => void;
 }
 
 const maxReasonChars = 1000;
@@ -107,6 +109,7 @@ export class Plugin {
   #lost(event: PluginEvent, error: unknown): undefined {
     if (!this.isOpen) return undefined;
     const reason = messageOf(error);
+    if (isKind(error, 'deadline-exceeded')) this.#options.onHang();
     this.#options.log.error({ plugin: this.label, event, reason }, 'an NRI plugin is disconnected');
     this.close(`disconnected: ${reason}`);
     return undefined;

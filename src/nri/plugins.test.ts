@@ -129,6 +129,20 @@ test('a plugin that hangs is disconnected once, and the request goes on without 
   await until(() => plugins.isEmpty);
 });
 
+test('one that hangs again and again is told to stay away for a while', async (t) => {
+  const { plugins, connect, socket } = await engine(t, { requestTimeoutMs: 30 });
+  for (let count = 0; count < 3; count += 1) {
+    const hung = connect('00', 'hung', { createContainer: async () => await new Promise(() => {}) });
+    await until(() => hung.told.includes('synchronize'));
+    await createOn(plugins);
+    await until(() => plugins.isEmpty);
+  }
+  using again = new TestPlugin(socket, {});
+  await assert.rejects(again.register('00', 'hung'), /may register in \d+ s/);
+  const other = connect('01', 'other');
+  await until(() => other.told.includes('synchronize'));
+});
+
 test('a plugin that dies in the middle of a call does not fail the request', async (t) => {
   const { plugins, connect } = await engine(t);
   const dying: TestPlugin = connect('00', 'dying', {

@@ -5,11 +5,12 @@ import type {
   UpdateContainersRequest,
   UpdateContainersResponse,
 } from '../gen/nri/v1alpha1/api.ts';
-import { EngineError, messageOf } from '../lib/errors.ts';
+import { EngineError, isKind, messageOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import type { Log } from '../telemetry/log.ts';
 import { PluginConnection } from './connection.ts';
 import { subscriptionOf } from './events.ts';
+import type { HangRecord } from './hang-record.ts';
 import { Plugin } from './plugin.ts';
 import type { Changes, PluginSet } from './plugin-set.ts';
 import { synchronize, type Existing } from './synchronize.ts';
@@ -21,6 +22,7 @@ const maxUpdates = 4096;
 export interface RegisterDeps {
   readonly log: Log;
   readonly plugins: PluginSet;
+  readonly hangs: HangRecord;
   readonly runtime: { readonly name: string; readonly version: string };
   readonly registrationTimeoutMs: number;
   readonly requestTimeoutMs: number;
@@ -52,7 +54,7 @@ export async function registerPlugin(
   const connection = new PluginConnection(socket, {
     registerPlugin: (request) => {
       try {
-        registered.resolve(checked(request, launched));
+        registered.resolve(checked(deps, request, launched));
       } catch (error) {
         // After the answer, which says why.
         setImmediate(() => registered.reject(error));
@@ -73,13 +75,15 @@ export async function registerPlugin(
     await join(deps, plugin, connection);
   } catch (error) {
     const reason = messageOf(error);
+    if (plugin !== undefined && isKind(error, 'deadline-exceeded')) deps.hangs.note(plugin.label);
     deps.log.error({ plugin: plugin?.label ?? who, reason }, 'an NRI plugin could not be taken up');
     connection.close(reason);
   }
 }
 
-/** @throws EngineError invalid-argument */
+/** @throws EngineError invalid-argument, unavailable for one that has hung again and again */
 function checked(
+  { hangs }: RegisterDeps,
   request: RegisterPluginRequest,
   launched: LaunchedIdentity | undefined,
 ): RegisterPluginRequest {
@@ -92,7 +96,10 @@ function checked(
       'invalid-argument',
       `plugin name ${quote(pluginName)}: letters, digits and -_.+ are wanted`,
     );
-  return request;
+  const waitMs = hangs.waitMs(`${pluginIdx}-${pluginName}`);
+  if (waitMs === 0) return request;
+  const seconds = Math.ceil(waitMs / 1000);
+  throw new EngineError('unavailable', `it did not answer again and again: it may register in ${seconds} s`);
 }
 
 export function isPluginIndex(text: string): boolean {
@@ -126,7 +133,7 @@ async function configure(
   connection: PluginConnection,
   { index, name, config }: LaunchedIdentity,
 ): Promise<Plugin> {
-  const { registrationTimeoutMs, requestTimeoutMs, runtime, log } = deps;
+  const { registrationTimeoutMs, requestTimeoutMs, runtime, log, hangs } = deps;
   const request = {
     config,
     runtimeName: runtime.name,
@@ -139,7 +146,8 @@ async function configure(
   const subscription = subscriptionOf(events);
   if (subscription === undefined)
     throw new EngineError('invalid-argument', `it subscribes to events that do not exist (${events})`);
-  return new Plugin({ index, name, subscription, connection, requestTimeoutMs, log });
+  const onHang = (): void => hangs.note(`${index}-${name}`);
+  return new Plugin({ index, name, subscription, connection, requestTimeoutMs, log, onHang });
 }
 
 /**

@@ -3,6 +3,7 @@ import type { ContainerStore } from '../../containers/container.ts';
 import type { ContainerDeps } from '../../containers/deps.ts';
 import type { HostFacts } from '../../containers/spec/host-facts.ts';
 import type { ImageId } from '../../lib/ids.ts';
+import { HangRecord } from '../../nri/hang-record.ts';
 import { PluginSet } from '../../nri/plugin-set.ts';
 import { startNri, type NriOptions } from '../../nri/start.ts';
 import type { SandboxDeps } from '../../sandbox/deps.ts';
@@ -22,7 +23,7 @@ export interface EnginePlugins {
   start(options: StartOptions, stack: AsyncDisposableStack): Promise<void>;
 }
 
-type StartOptions = Omit<NriOptions, 'log' | 'plugins' | 'existing' | 'apply'>;
+type StartOptions = Omit<NriOptions, 'log' | 'plugins' | 'hangs' | 'existing' | 'apply'>;
 
 interface EnginePluginsOptions {
   readonly isEnabled: boolean;
@@ -43,6 +44,7 @@ export function createEnginePlugins(
     return { forContainers: noContainerPlugins, forPods: noPodPlugins, start: async () => undefined };
   const { log, stores, host, imageDigest } = options;
   const plugins = new PluginSet(log);
+  const hangs = new HangRecord();
   const apply = async (changes: Parameters<typeof applyChanges>[2]) =>
     await applyChanges(options.containers(), log, changes);
   const pods = new PodPlugins(plugins);
@@ -65,6 +67,6 @@ export function createEnginePlugins(
     forContainers: containers.hooks,
     forPods: pods.hooks,
     start: async (startOptions, startStack) =>
-      await startNri({ ...startOptions, log, plugins, existing, apply }, startStack),
+      await startNri({ ...startOptions, log, plugins, hangs, existing, apply }, startStack),
   };
 }

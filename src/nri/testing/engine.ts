@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigureResponse, Container, PodSandbox, SynchronizeResponse } from '../../gen/nri/v1alpha1/api.ts';
 import { createLog } from '../../telemetry/log.ts';
+import { HangRecord } from '../hang-record.ts';
 import { listenForPlugins } from '../listen.ts';
 import { PluginSet } from '../plugin-set.ts';
 import { registerPlugin, type RegisterDeps } from '../register.ts';
@@ -43,6 +44,7 @@ export async function engine(t: TestContext, changes: Partial<RegisterDeps> = {}
   const deps: RegisterDeps = {
     log,
     plugins,
+    hangs: new HangRecord(),
     runtime: { name: 'gantry', version: '1' },
     registrationTimeoutMs: 300,
     requestTimeoutMs: 300,
