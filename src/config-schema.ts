@@ -149,6 +149,22 @@ export const configSchema = z.strictObject({
         .describe('How long a plugin may take to answer; one that takes longer is disconnected.'),
     })
     .prefault({}),
+  checkpoints: z
+    .strictObject({
+      restore_directories: z
+        .array(absolutePath)
+        .default([])
+        .describe(
+          'Folders of checkpoint archives that containers may be restored from: a container’s `image` is then the path of an archive. Whoever can name one decides what its processes do and hold in memory.',
+        ),
+      restore_images: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Restore containers whose image is a checkpoint (by the annotation that checkpointctl and CRI-O give it).',
+        ),
+    })
+    .prefault({}),
   metrics: z
     .strictObject({
       address: z

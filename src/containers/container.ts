@@ -22,7 +22,11 @@ export type ExitReason = 'Completed' | 'Error' | 'OOMKilled' | 'StartError' | 'C
 
 export type ContainerState =
   | { readonly name: 'creating' }
-  | { readonly name: 'created'; readonly processes: MonitoredContainer }
+  | {
+      readonly name: 'created';
+      /** Left out while the container waits to be restored from a checkpoint. */
+      readonly processes?: MonitoredContainer;
+    }
   | { readonly name: 'running'; readonly processes: MonitoredContainer; readonly startedAtNs: string }
   | {
       readonly name: 'exited';
@@ -50,6 +54,8 @@ export interface Container extends Versioned {
   readonly imageReference: string;
   /** What the images that are mounted were when it was made, by the index of the mount. */
   readonly mountedImages?: Readonly<Record<number, ImageId>>;
+  /** The archive or image of the checkpoint that it was made of. */
+  readonly restoredFrom?: string;
   readonly runtimeHandler: string;
   readonly createdAtNs: string;
   readonly bootId: string;

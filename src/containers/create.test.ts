@@ -48,6 +48,7 @@ function deps(t: TestContext, said: string[]): { deps: ContainerDeps; sandboxId:
       unmountSnapshot: nothing,
       removeSnapshot: nothing,
     },
+    checkpoints: { directory, sources: { directories: [], images: false } },
     mounts: { resolve: async () => [], bind: async (spec: unknown) => spec, release: nothing },
     volumes: { prepare: async () => [], remove: nothing },
     spec: { build: async () => ({ spec: {}, user: { uid: 0, gid: 0, supplementalGroups: [] } }) },

@@ -11,6 +11,8 @@ import type { MappedIds } from '../images/snapshots/snapshot-types.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { podIds } from '../sandbox/user-namespace.ts';
 import type { ContainerConfig, ContainerImage } from './container-config.ts';
+import { isCheckpoint, openSource, type CheckpointSource } from './checkpoints/open-source.ts';
+import { prepareRestoredRoot, standBy } from './checkpoints/stand-by.ts';
 import { containerName, containerPaths, type Container } from './container.ts';
 import type { ContainerDeps, ContainerImageFacts } from './deps.ts';
 import { joinLogPath, makeLogPlace, type LogPlace } from './log-path.ts';
@@ -49,6 +51,12 @@ export async function createContainer(
       'already-exists',
       `container name ${quote(request.config.metadata.name)} is in use by ${existing.id}`,
     );
+  }
+  const { reference } = request.config.image;
+  if (await isCheckpoint(deps, reference)) {
+    await using source = await openSource(deps, reference, signal);
+    const draft = reserve(deps, sandbox, request.config, source.image);
+    return await make(deps, { draft, sandbox, image: source.image, source }, signal);
   }
   const image = resolveImage(deps, request.config.image);
   return await make(deps, { draft: reserve(deps, sandbox, request.config, image), sandbox, image }, signal);
@@ -134,6 +142,8 @@ interface Parts {
   readonly draft: Container;
   readonly sandbox: Sandbox;
   readonly image: ContainerImageFacts;
+  /** The checkpoint that it is made of. */
+  readonly source?: CheckpointSource;
 }
 
 async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Promise<Container> {
@@ -143,6 +153,7 @@ async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Pro
   try {
     const prepared = (toUndo = await prepare(deps, parts, signal));
     signal.throwIfAborted();
+    if (parts.source !== undefined) return await standBy(deps, prepared, parts.source);
     const processes = await createProcesses(deps, prepared, signal);
     const created: Container = { ...prepared, state: { name: 'created', processes } };
     toUndo = created;
@@ -159,7 +170,7 @@ async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Pro
 /** Makes all that the runtime needs to create the processes; gives the container as it will be. */
 async function prepare(
   deps: ContainerDeps,
-  { draft, sandbox, image }: Parts,
+  { draft, sandbox, image, source }: Parts,
   signal: AbortSignal,
 ): Promise<Container> {
   const { id, config } = draft;
@@ -167,7 +178,10 @@ async function prepare(
   mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
   const ids = mappedIds(sandbox);
   const mounts = await deps.mounts.resolve({ config, directory: paths.directory, ids }, signal);
-  const { rootfs } = await deps.images.prepareSnapshot(id, image.id, ids);
+  const { rootfs } =
+    source === undefined
+      ? await deps.images.prepareSnapshot(id, image.id, ids)
+      : await prepareRestoredRoot(deps, { draft, source }, signal);
   makeRealMountPoints(rootfs);
   const parts = { id, sandbox, config, image, rootfs, mounts };
   const volumes = await deps.volumes.prepare(parts, signal);

@@ -2,7 +2,8 @@ import { unixNowNs } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Log } from '../telemetry/log.ts';
-import { isAlive, type Container } from './container.ts';
+import { recoverUnrestored } from './checkpoints/stand-by.ts';
+import { isAlive, processesOf, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import { releaseContainer, releaseProcesses } from './release.ts';
 
@@ -45,13 +46,23 @@ async function recoverContainer(deps: ContainerDeps, container: Container): Prom
       },
     }));
     await releaseProcesses(deps, exited);
-  } else if (state.name === 'created' || state.name === 'running') {
-    try {
-      if (state.name === 'created') await recordStart(deps, container, state.processes);
-    } finally {
-      // Also where its runtime does not answer: nobody else would ever notice its end.
-      deps.exits.watch(id, state.processes);
-    }
+  } else if (isAlive(container)) {
+    const processes = processesOf(container);
+    if (processes === undefined) await recoverUnrestored(deps, container);
+    else await takeUp(deps, container, processes);
+  }
+}
+
+async function takeUp(
+  deps: ContainerDeps,
+  container: Container,
+  processes: MonitoredContainer,
+): Promise<void> {
+  try {
+    if (container.state.name === 'created') await recordStart(deps, container, processes);
+  } finally {
+    // Also where its runtime does not answer: nobody else would ever notice its end.
+    deps.exits.watch(container.id, processes);
   }
 }
 

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { tearDown } from '../lib/teardown.ts';
+import { dropRestoreWork } from './checkpoints/work-directory.ts';
 import { containerPaths, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 
@@ -9,6 +10,7 @@ export async function releaseProcesses(deps: ContainerDeps, container: Container
   await tearDown(`container ${container.id}`, [
     ['delete it from the runtime', async () => await deps.runtime.delete(container)],
     ['end what is left in its cgroup', async () => await deps.cgroups.destroy(container.cgroupsPath)],
+    ['forget its checkpoint', () => dropRestoreWork(deps, container.id)],
     ['unmount its root filesystem', async () => await deps.images.unmountSnapshot(container.id)],
     ['unmount its volumes', async () => await deps.mounts.release(paths)],
   ]);

@@ -12,6 +12,7 @@ import { containerState, deleteContainer, updateContainer } from '../oci/runtime
 import { hasLinearCpuWeight } from '../oci/runtime-version.ts';
 import { startCreated } from '../oci/start.ts';
 import type { LinuxResources } from '../oci/spec-types.ts';
+import type { ContainerConfig } from './container-config.ts';
 import { containerPaths, processesOf, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import type { HostFacts } from './spec/host-facts.ts';
@@ -44,16 +45,21 @@ export function monitorDeps(options: RuntimesOptions, handler: string): MonitorD
   return { runtime, poller: options.poller, conmon: options.conmon };
 }
 
+/** What the monitor does with the standard input that a request describes. */
+export function stdinOf({ stdin, stdinOnce }: Pick<ContainerConfig, 'stdin' | 'stdinOnce'>): ContainerStdin {
+  if (!stdin) return 'none';
+  return stdinOnce ? 'until-first-detach' : 'open';
+}
+
 export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime'] {
   return {
     async create({ id, handler, bundle, logPath, terminal, stdin, stdinOnce }, signal) {
-      const mode: ContainerStdin = !stdin ? 'none' : stdinOnce ? 'until-first-detach' : 'open';
       return await createContainer(monitorDeps(options, handler), {
         id,
         bundle,
         logPath,
         terminal,
-        stdin: mode,
+        stdin: stdinOf({ stdin, stdinOnce }),
         signal,
       });
     },

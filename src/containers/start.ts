@@ -3,6 +3,7 @@ import { EngineError, messageOf } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import type { Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
+import { restore } from './checkpoints/stand-by.ts';
 import { releaseProcesses } from './release.ts';
 
 const startErrorExitCode = 128;
@@ -25,9 +26,11 @@ export async function startContainer(
       'failed-precondition',
       `container ${id} is ${state.name}: only a created one can be started`,
     );
+  let { processes } = state;
   try {
     await deps.plugins.starting(container, signal);
-    await deps.runtime.start(container);
+    if (processes === undefined) processes = await restore(deps, container, signal);
+    else await deps.runtime.start(container);
   } catch (error) {
     await recordStartError(deps, container, error);
     throw error;
@@ -35,8 +38,9 @@ export async function startContainer(
   const startedAtNs = String(unixNowNs());
   const running = deps.store.update(id, (old) => ({
     ...old,
-    state: { name: 'running', processes: state.processes, startedAtNs },
+    state: { name: 'running', processes, startedAtNs },
   }));
+  if (state.processes === undefined) deps.exits.watch(id, processes);
   deps.store.events.emit({ kind: 'started', container: running });
 }
 

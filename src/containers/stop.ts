@@ -2,7 +2,8 @@ import { unixNowNs } from '../lib/clock.ts';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId, SandboxId } from '../lib/ids.ts';
 import { untilAborted } from '../lib/keyed-lock.ts';
-import { containersOf, isAlive, type Container } from './container.ts';
+import { recordUnrestored } from './checkpoints/stand-by.ts';
+import { containersOf, isAlive, processesOf, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import { releaseProcesses } from './release.ts';
 
@@ -30,6 +31,10 @@ export async function stopContainer(
     return;
   }
   if (!isAlive(container)) return;
+  if (processesOf(container) === undefined) {
+    await endUnrestored(deps, id, signal);
+    return;
+  }
   const ended = deps.exits.whenEnded(id);
   if (timeoutMs > 0 && container.state.name === 'running') {
     await deps.runtime.kill(container, container.stopSignal);
@@ -61,6 +66,14 @@ async function settled(
 ): Promise<Container | undefined> {
   using _ = await deps.store.locks.acquire(id, signal);
   return deps.store.get(id);
+}
+
+/** A container that waits to be restored has no process whose end could be awaited. */
+async function endUnrestored(deps: ContainerDeps, id: ContainerId, signal: AbortSignal): Promise<void> {
+  using _ = await deps.store.locks.acquire(id, signal);
+  const container = deps.store.get(id);
+  if (container?.state.name !== 'created' || container.state.processes !== undefined) return;
+  await recordUnrestored(deps, container, 'it was stopped before it was restored');
 }
 
 async function releaseUnknown(deps: ContainerDeps, id: ContainerId, signal: AbortSignal): Promise<void> {

@@ -194,9 +194,24 @@ function containerDeps(
     cgroups: cgroups.forContainers,
     plugins: plugins.forContainers,
     runtime: createRuntimes(runtimes),
-    checkpoints: createCheckpoints(`${directories.root}/checkpoints`, runtimes),
+    checkpoints: checkpointsOf(parts, runtimes),
     exits,
   };
+}
+
+function checkpointsOf(
+  { directories, images, cgroups, config }: EngineParts,
+  runtimes: RuntimesOptions,
+): ContainerDeps['checkpoints'] {
+  const { restore_directories: folders, restore_images: isRestoringImages } = config.checkpoints;
+  const own = {
+    directory: `${directories.root}/checkpoints`,
+    sources: { directories: folders, images: isRestoringImages },
+    layers: images.forCheckpoints,
+    cgroupPath: (cgroupsPath: string) => cgroups.pathOf(cgroupsPath),
+    stateDirectory: directories.state,
+  };
+  return createCheckpoints(own, runtimes);
 }
 
 function sandboxDeps(

@@ -1,15 +1,18 @@
 /** Images and snapshots, joined: layers unpacked by threads, shared by images, stood upon by containers. */
 import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Config } from '../config-schema.ts';
 import type { ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { MountSourceDeps } from '../containers/mount-sources.ts';
+import { isCheckpointImage } from '../images/checkpoint-annotation.ts';
 import { collectGarbage, recoverImages } from '../images/garbage-collection.ts';
 import type { ImageFsInfo } from '../images/image-fs-info.ts';
 import type { Image } from '../images/image-record.ts';
 import { openImages, type Images } from '../images/images.ts';
 import type { LayerBackend } from '../images/layer-index.ts';
 import { LayerUnpacker } from '../images/layers/layer-unpacker.ts';
+import { addPrivateLayer } from '../images/private-layers.ts';
 import { mountReadOnly, unmountReadOnly } from '../images/snapshots/image-mounts.ts';
 import { collectLayers, listLayers, sweepIngests } from '../images/snapshots/layer-store.ts';
 import { SnapshotStore } from '../images/snapshots/snapshot-store.ts';
@@ -24,7 +27,7 @@ import {
 } from '../images/snapshots/snapshots.ts';
 import { resolveImage } from '../images/store.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
-import { quote, type ChainId, type ContainerId } from '../lib/ids.ts';
+import { quote, type ChainId, type ContainerId, type ImageId } from '../lib/ids.ts';
 import type { RecordDatabase } from '../lib/records.ts';
 import type { PathWorkers } from '../linux/path-worker.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -33,6 +36,7 @@ import type { Directories } from './directories.ts';
 export interface EngineImages {
   readonly images: Images;
   readonly forContainers: ContainerDeps['images'] & MountSourceDeps['images'];
+  readonly forCheckpoints: ContainerDeps['checkpoints']['layers'];
   /** What a container has written. @throws EngineError not-found */
   usageOf(id: ContainerId): Promise<MeasuredUsage>;
   /** The sum over all containers. */
@@ -86,6 +90,7 @@ export async function startImages(
   return {
     images,
     forContainers: forContainers(images, snapshots),
+    forCheckpoints: forCheckpoints(images, snapshots),
     usageOf: async (id) => await snapshotUsage(snapshots, id),
     containerFs: async () => await containerFs(snapshots),
     releaseImageMounts: async (directory) => {
@@ -94,7 +99,9 @@ export async function startImages(
     },
     followRemovals: (containers) =>
       containers.events.subscribe(({ kind, container }) => {
-        if (kind !== 'deleted' || images.store.get(container.imageId) !== undefined) return;
+        if (kind !== 'deleted') return;
+        // One that was restored has layers of its own.
+        if (container.restoredFrom === undefined && images.store.get(container.imageId) !== undefined) return;
         collectGarbage(images).catch(onError);
       }),
     discard: (path) => void snapshots.discard(path),
@@ -130,6 +137,29 @@ function forContainers(images: Images, snapshots: SnapshotStore): EngineImages['
     },
     mountReadOnly: async (reference, target, ids) =>
       await mountReadOnly(snapshots, { target, chainIds: chainIdsOf(mustResolve(reference)), ids }),
+  };
+}
+
+function forCheckpoints(images: Images, snapshots: SnapshotStore): EngineImages['forCheckpoints'] {
+  const known = new Map<ImageId, boolean>();
+  const layersOf = (id: ImageId): Image['layers'] => images.store.get(id)?.layers ?? [];
+  return {
+    isCheckpoint: async (id) => {
+      const isOne = known.get(id) ?? (await isCheckpointImage(images, id));
+      known.set(id, isOne);
+      return isOne;
+    },
+    directoriesOf: (id) =>
+      layersOf(id)
+        .map(({ chainId }) => join(snapshots.layerDirectory(chainId), 'fs'))
+        .toReversed(),
+    add: async (id, paths, signal) => {
+      const below = [...layersOf(id)];
+      for (const path of paths) below.push(await addPrivateLayer(images, { below, path }, signal));
+      return below.map(({ chainId }) => chainId);
+    },
+    collect: async () => void (await collectGarbage(images)),
+    prepareSnapshot: async (key, chainIds) => await prepareSnapshot(snapshots, { key, chainIds }),
   };
 }
 

@@ -51,7 +51,7 @@ export async function resumeIfPaused(deps: RuntimeDeps, args: ContainerArgs): Pr
 const maxReasonLength = 500;
 
 /** The errors of CRIU's log, the first of which mostly says why. undefined when there is none. */
-function criuReason(logFile: string): string | undefined {
+export function criuReason(logFile: string): string | undefined {
   const errors = readLog(logFile)
     .split('\n')
     .flatMap((line) => /Error \([^)]*\): (.*)$/.exec(line)?.[1]?.trim() ?? [])

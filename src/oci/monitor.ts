@@ -26,6 +26,8 @@ export interface CreateContainerArgs {
   /** Four minutes by default. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
+  /** Restores the processes from CRIU's images instead: they run then. The options are the runtime's. */
+  readonly restore?: { readonly imageDirectory: string; readonly options: readonly string[] };
 }
 
 /** A process that outlives the daemon. Both must match before it is signalled: pids are used again. */
@@ -53,7 +55,7 @@ export async function createContainer(
   args: CreateContainerArgs,
 ): Promise<MonitoredContainer> {
   args.signal?.throwIfAborted();
-  const what = `create container ${args.id}`;
+  const what = `${args.restore === undefined ? 'create' : 'restore'} container ${args.id}`;
   await using undo = new AsyncDisposableStack();
   const launch = { args: createArguments(deps, args), directory: args.bundle };
   using conmon = ConmonProcess.start(deps, launch);
@@ -116,6 +118,8 @@ function createArguments({ conmon, runtime }: MonitorDeps, args: CreateContainer
     ...(args.terminal ? ['--terminal'] : []),
     ...(args.stdin === 'none' ? [] : ['--stdin']),
     ...(args.stdin === 'open' ? ['--leave-stdin-open'] : []),
+    ...(args.restore === undefined ? [] : [`--restore=${args.restore.imageDirectory}`]),
+    ...(args.restore?.options ?? []).map((option) => `--runtime-opt=${option}`),
   ];
 }
 

@@ -7,6 +7,8 @@ import type { Log } from '../../telemetry/log.ts';
 import type { ContainerDeps } from '../deps.ts';
 
 const writing = 'writing-';
+const reading = 'reading-';
+const restoring = 'restoring-';
 
 /** Names the archive in work, so that a daemon that died in the middle leaves nothing where the caller looks. */
 export const partFile = 'part';
@@ -14,6 +16,21 @@ export const partFile = 'part';
 /** Of a checkpoint that is being made of a container. */
 export function checkpointWork(root: string, id: ContainerId): string {
   return join(root, `${writing}${id}`);
+}
+
+/** Of a checkpoint that is being read, before its container has an id. */
+export function readingDirectory(root: string, name: string): string {
+  return join(root, `${reading}${name}`);
+}
+
+/** Of a container that was made of a checkpoint and has not been started. */
+export function restoreWork(root: string, id: ContainerId): string {
+  return join(root, `${restoring}${id}`);
+}
+
+/** Removes what a restore would have read. Idempotent. */
+export function dropRestoreWork({ checkpoints }: Pick<ContainerDeps, 'checkpoints'>, id: ContainerId): void {
+  rmSync(restoreWork(checkpoints.directory, id), { recursive: true, force: true });
 }
 
 /**
@@ -24,16 +41,23 @@ export async function sweepCheckpoints(deps: ContainerDeps, log: Log): Promise<v
   const { directory } = deps.checkpoints;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   for (const name of readdirSync(directory)) {
-    if (!name.startsWith(writing)) continue;
     try {
-      await sweep(deps, name);
+      if (name.startsWith(writing)) await sweepWriting(deps, name);
+      else if (!isWanted(deps, name)) rmSync(join(directory, name), { recursive: true, force: true });
     } catch (error) {
       log.error({ checkpoint: name, error: messageOf(error) }, 'a checkpoint that was cut short is left');
     }
   }
 }
 
-async function sweep(deps: ContainerDeps, name: string): Promise<void> {
+/** The images of a container that still waits to be restored. */
+function isWanted(deps: ContainerDeps, name: string): boolean {
+  if (!name.startsWith(restoring)) return false;
+  const container = deps.store.get(name.slice(restoring.length) as ContainerId);
+  return container?.state.name === 'created';
+}
+
+async function sweepWriting(deps: ContainerDeps, name: string): Promise<void> {
   const path = join(deps.checkpoints.directory, name);
   const container = deps.store.get(name.slice(writing.length) as ContainerId);
   if (container?.state.name === 'running') await deps.checkpoints.resume(container);

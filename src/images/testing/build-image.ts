@@ -71,6 +71,8 @@ export function buildImage(options: {
   readonly layers: readonly BuiltLayer[];
   readonly config?: FixtureConfig;
   readonly platform?: { readonly os: string; readonly architecture: string };
+  /** Of the manifest. */
+  readonly annotations?: Readonly<Record<string, string>>;
 }): BuiltImage {
   const platform = options.platform ?? { os: 'linux', architecture: hostArchitecture() };
   const config = jsonBlob(ociConfig, {
@@ -83,6 +85,7 @@ export function buildImage(options: {
     mediaType: ociManifest,
     config: descriptor(config),
     layers: options.layers.map(descriptor),
+    ...(options.annotations === undefined ? {} : { annotations: options.annotations }),
   });
   return { manifest, config, layers: options.layers, platform };
 }

@@ -1,0 +1,300 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { type ErrorKind, isKind, messageOf } from '../../lib/errors.ts';
+import type { Spec } from '../../oci/spec-types.ts';
+import { vetImages } from './vet-images.ts';
+
+const base = mkdtempSync(join(tmpdir(), 'gantry-vet-'));
+after(() => rmSync(base, { recursive: true }));
+mkdirSync(join(base, 'rootfs/proc'), { recursive: true });
+
+/** Fields of a message by number; a list is a field given several times. */
+interface Fields {
+  readonly [number: number]: number | string | Uint8Array | Fields | readonly Fields[] | readonly number[];
+}
+
+function encode(fields: Fields): Uint8Array {
+  const writer = new BinaryWriter();
+  for (const [number, value] of Object.entries(fields))
+    for (const one of Array.isArray(value) ? (value as readonly Fields[]) : [value]) {
+      if (typeof one === 'number') writer.tag(Number(number), 0).int64(one);
+      else if (typeof one === 'string') writer.tag(Number(number), 2).string(one);
+      else writer.tag(Number(number), 2).bytes(one instanceof Uint8Array ? one : encode(one as Fields));
+    }
+  return writer.finish();
+}
+
+function image(...messages: readonly Fields[]): Buffer {
+  const entries = messages.map((message) => {
+    const bytes = encode(message);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(bytes.length);
+    return Buffer.concat([length, bytes]);
+  });
+  const magic = Buffer.alloc(8);
+  magic.writeUInt32LE(0x5456_4319);
+  return Buffer.concat([magic, ...entries]);
+}
+
+const spec: Spec = {
+  ociVersion: '1.0.2',
+  root: { path: join(base, 'rootfs') },
+  process: {
+    args: ['true'],
+    cwd: '/',
+    user: { uid: 0, gid: 0 },
+    oomScoreAdj: 500,
+    capabilities: { bounding: ['CAP_CHOWN', 'CAP_KILL'], permitted: ['CAP_CHOWN'], ambient: [] },
+  },
+  mounts: [
+    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid'] },
+    { destination: '/data', type: 'bind', source: '/srv', options: ['rbind', 'ro'] },
+  ],
+  linux: {
+    namespaces: (['pid', 'network', 'ipc', 'uts', 'mount'] as const).map((type) => ({ type })),
+    maskedPaths: ['/proc/uptime', '/proc/not-on-this-kernel'],
+    seccomp: { defaultAction: 'SCMP_ACT_ERRNO' },
+  },
+};
+
+const credentials: Fields = { 1: 0, 3: 0, 5: 0, 7: 0, 9: [0], 10: [1], 11: [1], 12: [0x21], 18: 0, 19: [0] };
+const core = (more: { creds?: Fields; thread?: Fields; task?: Fields } = {}): Fields => ({
+  1: 1,
+  3: { 14: 500, ...more.task },
+  5: { 10: { ...credentials, ...more.creds }, 11: 2, ...more.thread },
+});
+const root: Fields = { 1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 3, 8: 4, 9: 5 };
+const ids: Fields = { 1: 9, 2: 9, 3: 9, 4: 9, 5: 11, 6: 12, 7: 13, 8: 14, 9: 15 };
+const mounts: readonly Fields[] = [
+  { 1: 17, 2: 1, 5: 0, 7: '/' },
+  { 1: 1, 2: 2, 5: 2, 7: '/proc' },
+  { 1: 5, 2: 3, 5: 1, 7: '/data', 18: '/data' },
+  { 1: 5, 2: 4, 5: 1, 7: '/proc/uptime', 18: '/dev/null' },
+];
+const cgroups: Fields = { 1: [{ 1: 1, 2: { 1: 'cpu', 2: '/a/b' } }], 2: { 1: 'cpu', 2: { 1: 'a/b' } } };
+
+const good = {
+  'inventory.img': image({ 1: 1, 3: root }).subarray(4),
+  'core-1.img': image(core()),
+  'ids-1.img': image(ids),
+  'mountpoints-13.img': image(...mounts),
+  'cgroup.img': image(cgroups),
+  'pages-1.img': Buffer.from('memory'),
+};
+
+let count = 0;
+function vet(files: Readonly<Record<string, Buffer | undefined>>, changed: Spec = spec): void {
+  count += 1;
+  const directory = join(base, `images-${count}`);
+  mkdirSync(directory);
+  for (const [name, bytes] of Object.entries({ ...good, ...files }))
+    if (bytes !== undefined) writeFileSync(join(directory, name), bytes);
+  vetImages(changed, directory);
+}
+
+test('a checkpoint that has what its request gives', () => {
+  vet({});
+});
+
+const withMount = (...more: readonly Fields[]): Buffer => image(...mounts, ...more);
+const replaced = (index: number, more: Fields): Buffer =>
+  image(...mounts.map((mount, at) => (at === index ? { ...mount, ...more } : mount)));
+
+const attacks: readonly (readonly [
+  what: string,
+  kind: ErrorKind,
+  reason: RegExp,
+  Record<string, Buffer | undefined>,
+])[] = [
+  [
+    'a capability',
+    'permission-denied',
+    /CAP_NET_ADMIN \(bounding\)/,
+    { 'core-1.img': image(core({ creds: { 12: [1 << 12] } })) },
+  ],
+  [
+    'an effective one that may only be had later',
+    'permission-denied',
+    /CAP_KILL \(effective\)/,
+    { 'core-1.img': image(core({ creds: { 11: [0x20] } })) },
+  ],
+  [
+    'one of the second word',
+    'permission-denied',
+    /CAP_BPF/,
+    { 'core-1.img': image(core({ creds: { 10: [0, 1 << 7] } })) },
+  ],
+  [
+    'one beyond all that are known',
+    'permission-denied',
+    /capability 95/,
+    { 'core-1.img': image(core({ creds: { 10: [0, 0, 2 ** 31] } })) },
+  ],
+  [
+    'packed ones',
+    'permission-denied',
+    /CAP_KILL \(permitted\)/,
+    { 'core-1.img': image(core({ creds: { 10: Buffer.from([0x20]) } })) },
+  ],
+  [
+    'a second process',
+    'permission-denied',
+    /CAP_SYS_ADMIN/,
+    { 'core-77.img': image(core({ creds: { 10: [1 << 21] } })) },
+  ],
+  ['no credentials', 'permission-denied', /no credentials/, { 'core-1.img': image({ 1: 1, 5: { 11: 2 } }) }],
+  [
+    'credentials twice',
+    'data-loss',
+    /more than once/,
+    { 'core-1.img': image({ 1: 1, 5: { 10: [credentials, credentials], 11: 2 } }) },
+  ],
+  [
+    'no seccomp filter',
+    'permission-denied',
+    /no seccomp filter/,
+    { 'core-1.img': image(core({ thread: { 11: 0 } })) },
+  ],
+  [
+    'an oom_score_adj',
+    'permission-denied',
+    /oom_score_adj -999/,
+    { 'core-1.img': image(core({ task: { 14: -999 } })) },
+  ],
+  ['no process', 'permission-denied', /no process/, { 'core-1.img': undefined }],
+  [
+    'the mount namespace of the node',
+    'permission-denied',
+    /in the mount namespace of the node/,
+    { 'ids-1.img': image({ ...ids, 9: 5 }) },
+  ],
+  [
+    'the pid namespace left out',
+    'permission-denied',
+    /in the pid namespace of the node/,
+    { 'ids-1.img': image({ ...ids, 5: 0 }) },
+  ],
+  [
+    'no word on namespaces',
+    'permission-denied',
+    /which namespaces/,
+    { 'inventory.img': image({ 1: 1 }).subarray(4) },
+  ],
+  [
+    'a mount',
+    'permission-denied',
+    /a mount at "\/host"/,
+    { 'mountpoints-13.img': withMount({ 1: 17, 2: 9, 5: 0, 7: '/host', 9: 'lowerdir=/' }) },
+  ],
+  [
+    'a mount by a winding way',
+    'permission-denied',
+    /a mount at "\/host"/,
+    { 'mountpoints-13.img': withMount({ 1: 17, 2: 9, 5: 0, 7: '/proc/../host' }) },
+  ],
+  [
+    'a mount twice',
+    'permission-denied',
+    /two mounts at "\/proc"/,
+    { 'mountpoints-13.img': withMount({ 1: 1, 2: 9, 5: 2, 7: '/proc/' }) },
+  ],
+  [
+    'another file system',
+    'permission-denied',
+    /not the proc/,
+    { 'mountpoints-13.img': replaced(1, { 1: 3 }) },
+  ],
+  [
+    'a mount of another key',
+    'permission-denied',
+    /is another one/,
+    { 'mountpoints-13.img': replaced(2, { 18: '/etc/hosts' }) },
+  ],
+  [
+    'a writable mount',
+    'permission-denied',
+    /"\/data" is not ro/,
+    { 'mountpoints-13.img': replaced(2, { 5: 0 }) },
+  ],
+  [
+    'a mount without nosuid',
+    'permission-denied',
+    /"\/proc" is not nosuid/,
+    { 'mountpoints-13.img': replaced(1, { 5: 0 }) },
+  ],
+  [
+    'a shared mount',
+    'permission-denied',
+    /shared with others/,
+    { 'mountpoints-13.img': replaced(2, { 10: 7 }) },
+  ],
+  [
+    'no mask',
+    'permission-denied',
+    /"\/proc\/uptime" is not protected/,
+    { 'mountpoints-13.img': image(...mounts.slice(0, 3)) },
+  ],
+  [
+    'another thing in the place of a mask',
+    'permission-denied',
+    /shows something else/,
+    { 'mountpoints-13.img': replaced(3, { 18: '/data' }) },
+  ],
+  [
+    'a second mount namespace',
+    'permission-denied',
+    /2 mount namespaces/,
+    { 'mountpoints-14.img': image(...mounts) },
+  ],
+  ['links of a network', 'permission-denied', /"netdev-10.img"/, { 'netdev-10.img': image() }],
+  ['firewall rules', 'permission-denied', /"iptables-10.img"/, { 'iptables-10.img': image() }],
+  ['AppArmor policies', 'permission-denied', /"apparmor.img"/, { 'apparmor.img': image() }],
+  [
+    'a cgroup elsewhere',
+    'permission-denied',
+    /leads elsewhere/,
+    { 'cgroup.img': image({ 2: { 1: 'cpu', 2: { 1: 'a', 2: { 1: '../../b' } } } }) },
+  ],
+  [
+    'a path as a cgroup’s property',
+    'permission-denied',
+    /is a path/,
+    { 'cgroup.img': image({ 2: { 1: 'cpu', 2: { 1: 'a', 3: { 1: '../x', 2: '1' } } } }) },
+  ],
+  ['an image that is cut off', 'data-loss', /"core-1.img"/, { 'core-1.img': image(core()).subarray(0, 20) }],
+  ['an image that is none', 'data-loss', /"ids-1.img"/, { 'ids-1.img': Buffer.from('x') }],
+  [
+    'an entry longer than its file',
+    'data-loss',
+    /"core-1.img"/,
+    { 'core-1.img': Buffer.from('0123456789abcdef') },
+  ],
+];
+
+for (const [what, kind, reason, files] of attacks)
+  test(`refused: ${what}`, () => {
+    assert.throws(
+      () => vet(files),
+      (error) => {
+        assert.match(messageOf(error), reason);
+        return isKind(error, kind);
+      },
+    );
+  });
+
+test('what is a right of the request alone is asked of every thread', () => {
+  const { process } = spec;
+  const denied = (changed: Spec, reason: RegExp): void => assert.throws(() => vet({}, changed), reason);
+  denied({ ...spec, process: { ...process, user: { uid: 1000, gid: 0 } } }, /runs as root/);
+  denied({ ...spec, process: { ...process, noNewPrivileges: true } }, /can gain privileges/);
+  denied({ ...spec, root: { ...spec.root, readonly: true } }, /"\/" is not ro/);
+  const user = { type: 'user' } as const;
+  denied(
+    { ...spec, linux: { ...spec.linux, namespaces: [...spec.linux.namespaces, user] } },
+    /user namespace/,
+  );
+});

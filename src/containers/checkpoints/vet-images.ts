@@ -1,0 +1,56 @@
+/**
+ * CRIU does as its images say: they name the users and capabilities of processes, their seccomp filters, namespaces and mounts. An
+ * archive may come from anywhere, so all that could give a container more than its request does is compared with the request first.
+ * What is not compared, and why that is safe enough, is in docs/security.md.
+ */
+import { readdirSync } from 'node:fs';
+import { quote } from '../../lib/ids.ts';
+import type { Spec } from '../../oci/spec-types.ts';
+import { type Message, messagesIn, readImage, textOf } from './criu-images.ts';
+import { tooMuch } from './too-much.ts';
+import { vetMounts } from './vet-mounts.ts';
+import { vetProcesses } from './vet-processes.ts';
+
+/** Images that change what lies outside of a container: links, firewalls and routes of a network, user namespaces, LSM policies. */
+const foreign =
+  /^(?:netdev|ifaddr|ip6?tables|nftables|route6?|rule|netns-ct|netns-exp|userns|apparmor|binfmt-misc|autofs)\b/;
+
+/** @throws EngineError permission-denied naming what is too much, data-loss for images that cannot be read */
+export function vetImages(spec: Spec, directory: string): void {
+  if (spec.linux.namespaces.some(({ type }) => type === 'user'))
+    throw tooMuch('containers with a user namespace are not restored');
+  const files = readdirSync(directory);
+  const strange = files.find((name) => foreign.test(name));
+  if (strange !== undefined) throw tooMuch(`it has ${quote(strange)}, which is not restored`);
+  vetProcesses(spec, directory, files);
+  vetMounts(spec, directory, files);
+  if (files.includes('cgroup.img')) vetCgroups(directory);
+}
+
+/** Field numbers of CRIU's images/cgroup.proto. */
+const cgroup = { sets: 1, controllers: 2, members: 2, dirs: 2, children: 2, name: 1, path: 2 } as const;
+
+/** The runtime puts the container's cgroup in the place of its old one; no name may lead out of it again. */
+function vetCgroups(directory: string): void {
+  for (const image of readImage(directory, 'cgroup.img')) {
+    for (const set of messagesIn(image, cgroup.sets))
+      for (const member of messagesIn(set, cgroup.members)) vetPath(textOf(member, cgroup.path));
+    for (const controller of messagesIn(image, cgroup.controllers))
+      for (const dir of messagesIn(controller, cgroup.dirs)) vetDirectory(dir, 0);
+  }
+}
+
+const maxDepth = 64;
+
+function vetDirectory(dir: Message, depth: number): void {
+  if (depth > maxDepth) throw tooMuch('its cgroups are too deep');
+  vetPath(textOf(dir, cgroup.name));
+  for (const property of messagesIn(dir, 3))
+    if (/\/|^\.\.?$/.test(textOf(property, cgroup.name))) throw tooMuch('a cgroup property of it is a path');
+  for (const child of messagesIn(dir, cgroup.children)) vetDirectory(child, depth + 1);
+}
+
+function vetPath(path: string): void {
+  if (path.split('/').some((part) => part === '..' || part === '.'))
+    throw tooMuch(`its cgroup ${quote(path)} leads elsewhere`);
+}
