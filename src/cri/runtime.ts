@@ -11,6 +11,8 @@ interface EngineFacts {
   readonly cgroupDriver: 'cgroupfs' | 'systemd';
   readonly defaultHandler: string;
   readonly handlers: readonly HandlerFacts[];
+  /** The directory below which containers have their root file systems. */
+  readonly rootFileSystems: string;
   /** The configuration in force, for `crictl info`. */
   readonly config: unknown;
   /** Why the engine cannot run containers at all; absent when it can. */
@@ -111,10 +113,17 @@ function handlersToWire({ handlers, defaultHandler }: EngineFacts) {
   return ofDefault === undefined ? named : [{ ...ofDefault, name: '' }, ...named];
 }
 
-/** kubeadm reads `config.sandboxImage` from every runtime to warn of a pause image that differs: there is none here. */
+/**
+ * kubeadm reads `config.sandboxImage` from every runtime to warn of a pause image that differs: there is none here. critest reads
+ * `config.stateDir`, and tries whether ids can be mapped on the file system above it, where it takes root file systems to be.
+ */
 function verboseInfo(facts: EngineFacts): Record<string, string> {
   return {
-    config: JSON.stringify({ sandboxImage: '', ...(facts.config as object) }),
+    config: JSON.stringify({
+      sandboxImage: '',
+      stateDir: facts.rootFileSystems,
+      ...(facts.config as object),
+    }),
     runtimes: JSON.stringify({ default: facts.defaultHandler, handlers: facts.handlers }),
     process: JSON.stringify({ version: facts.version, node: process.version, pid: process.pid }),
   };

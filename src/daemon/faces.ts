@@ -80,12 +80,13 @@ export async function startFaces(options: FacesOptions, stack: AsyncDisposableSt
 }
 
 function engineFacts({ config, version, engine }: FacesOptions) {
-  const { runtimes, driver } = engine.parts;
+  const { runtimes, driver, directories } = engine.parts;
   return {
     version,
     cgroupDriver: driver,
     defaultHandler: runtimes.defaultHandler,
     handlers: runtimes.facts,
+    rootFileSystems: directories.snapshots,
     config,
     ...(runtimes.brokenReason === undefined ? {} : { brokenReason: runtimes.brokenReason }),
   };

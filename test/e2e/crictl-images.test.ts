@@ -89,7 +89,7 @@ describe('crictl: images and the engine', { skip, timeout: 180_000 }, () => {
       status: { conditions: { type: string; status: boolean }[] };
       runtimeHandlers: { name: string }[];
       features: Record<string, boolean>;
-      config: { sandboxImage: string; root: string };
+      config: { sandboxImage: string; root: string; stateDir: string };
     }>('info');
     const conditions = info.status.conditions.map(({ type, status }) => [type, status]);
     assert.deepEqual(conditions, [
@@ -102,7 +102,8 @@ describe('crictl: images and the engine', { skip, timeout: 180_000 }, () => {
       handlers.join(),
     );
     assert.equal(info.features['supplemental_groups_policy'], true);
-    assert.deepEqual([info.config.root, info.config.sandboxImage], ['/var/lib/gantry', '']);
+    const { root, sandboxImage, stateDir } = info.config;
+    assert.deepEqual([root, sandboxImage, stateDir], ['/var/lib/gantry', '', '/var/lib/gantry/overlay']);
   });
 
   test('pull prints the image’s id; images and inspecti show it', async () => {
