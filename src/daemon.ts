@@ -17,6 +17,7 @@ import { startNetworks } from './daemon/networking.ts';
 import { recoverEngine } from './daemon/recovery.ts';
 import { findRuntimes, type RuntimeSet } from './daemon/runtimes.ts';
 import { startWarnings } from './daemon/start-warnings.ts';
+import { startTraces } from './daemon/traces.ts';
 import { sweepUserNamespaceTrials, tryUserNamespaces } from './daemon/user-namespaces.ts';
 import { messageOf } from './lib/errors.ts';
 import { RecordDatabase } from './lib/records.ts';
@@ -46,7 +47,8 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   await recoverEngine(engine, log);
   await startPlugins(engine, version, stack);
   const metrics = createRequestMetrics();
-  await startFaces({ config, version, log, metrics, engine }, stack);
+  const traces = await startTraces({ version, log }, stack);
+  await startFaces({ config, version, log, metrics, traces, engine }, stack);
   const startMs = Math.round(performance.now() - startedAt);
   log.info(
     { version, socket: config.cri.socket, cgroups: parts.host.layout, driver: parts.driver, startMs },

@@ -12,7 +12,7 @@ type HandlerOf<Definition> = Definition extends {
     : UnaryHandler<Req, Res>
   : never;
 
-type HandlersOf<Service> = { readonly [Method in keyof Service]: HandlerOf<Service[Method]> };
+export type HandlersOf<Service> = { readonly [Method in keyof Service]: HandlerOf<Service[Method]> };
 
 export type RuntimeHandlers = HandlersOf<typeof RuntimeServiceService>;
 export type ImageHandlers = HandlersOf<typeof ImageServiceService>;

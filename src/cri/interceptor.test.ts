@@ -19,6 +19,9 @@ import { EngineError } from '../lib/errors.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 
 import { createRequestMetrics } from '../telemetry/request-metrics.ts';
+import { phase } from '../telemetry/traces/phase.ts';
+import { RequestTraces } from '../telemetry/traces/request-traces.ts';
+import type { Trace } from '../telemetry/traces/trace.ts';
 import { type InterceptorDeps, serverStreaming, unary } from './interceptor.ts';
 
 type Unary = (id: string, signal: AbortSignal) => Promise<void>;
@@ -33,6 +36,7 @@ interface Handlers {
 
 interface Face {
   readonly client: Client;
+  readonly traces: RequestTraces;
   readonly stop: (id: string, timeoutMs?: number) => { done: Promise<void>; cancel(): void };
   readonly exec: (id: string, timeoutMs?: number) => { done: Promise<void>; cancel(): void };
 }
@@ -48,6 +52,8 @@ async function serve(t: TestContext, handlers: Handlers, places = 64): Promise<F
   const deps: InterceptorDeps = {
     log: pino({ level: 'silent' }),
     metrics: createRequestMetrics(),
+    traces: new RequestTraces(),
+    stores: { sandboxes: { find: () => undefined }, containers: { find: () => undefined } },
     queue: new Semaphore(places),
   };
   const directory = mkdtempSync(join(tmpdir(), 'gantry-cri-'));
@@ -87,6 +93,7 @@ async function serve(t: TestContext, handlers: Handlers, places = 64): Promise<F
   });
   return {
     client,
+    traces: deps.traces,
     stop: (id, timeoutMs) => call(client, definition.stopPodSandbox, { podSandboxId: id }, timeoutMs),
     exec: (id, timeoutMs) =>
       call(client, definition.execSync, { containerId: id, cmd: [], timeout: 0n }, timeoutMs),
@@ -265,4 +272,78 @@ test('a client that leaves a stream ends the iteration; one that does not read h
   assert.ok(made < 100, `${made} messages were made for a reader of one`);
   call.cancel();
   await ended;
+});
+
+/** The trace of each request that has ended, as its client has seen: the order of ends. */
+function endedTraces({ traces }: Face, method: string): Trace[] {
+  return traces.all().filter((trace) => trace.method === method && trace.code !== undefined);
+}
+
+test('phases belong to the request whose work they are, also when several run at once', async (t) => {
+  const gate = new Gate();
+  const stop: Unary = async (id) => {
+    await phase(`first of ${id}`, async () => await phase(`inside ${id}`, async () => await gate.pass(id)));
+    await phase(`second of ${id}`, () => undefined);
+  };
+  const face = await serve(t, { stop });
+  const all = ['a', 'b'].map(async (id) => await face.stop(id).done);
+  await gate.untilBegun(2);
+  const open = face.traces.all().map(({ code, phases }) => [code, phases.at(-1)?.durationMs]);
+  assert.deepEqual(open, [
+    [undefined, undefined],
+    [undefined, undefined],
+  ]);
+  gate.open('b');
+  gate.open('a');
+  await Promise.all(all);
+  const ended = endedTraces(face, 'StopPodSandbox');
+  const named = ended.map(({ phases }) =>
+    phases.map(({ name, parent }) => `${name} in ${parent}`).join(', '),
+  );
+  assert.deepEqual(named.toSorted(), [
+    'wait for a place in -1, first of a in -1, inside a in 1, second of a in -1',
+    'wait for a place in -1, first of b in -1, inside b in 1, second of b in -1',
+  ]);
+  for (const { durationMs, phases } of ended)
+    for (const one of phases) assert.ok((one.durationMs ?? NaN) + one.startMs <= durationMs);
+});
+
+test('a failed request shows its status, what its client was told, and the phase that failed', async (t) => {
+  const exec: Unary = async () => {
+    await phase('fine', () => undefined);
+    await phase('around', async () => {
+      await phase('bad', () => {
+        throw new EngineError('unavailable', 'the network is away');
+      });
+    });
+  };
+  const face = await serve(t, { exec });
+  await assert.rejects(face.exec('a').done, { code: status.UNAVAILABLE });
+  const [trace] = endedTraces(face, 'ExecSync');
+  assert.ok(trace);
+  assert.deepEqual([trace.code, trace.error], ['UNAVAILABLE', 'the network is away']);
+  const failed = trace.phases.filter(({ hasFailed }) => hasFailed).map(({ name }) => name);
+  assert.deepEqual(failed, ['around', 'bad']);
+});
+
+test('a traceparent is joined; a broken one is not', async (t) => {
+  const face = await serve(t, {});
+  const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+  for (const header of [`00-${traceId}-00f067aa0ba902b7-01`, 'nonsense']) {
+    const metadata = new Metadata();
+    metadata.set('traceparent', header);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { path, requestSerialize, responseDeserialize } = definition.stopPodSandbox;
+    const request = { podSandboxId: 'a' };
+    face.client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, metadata, (error) =>
+      error === null ? resolve() : reject(error),
+    );
+    await promise;
+  }
+  const [joined, own] = endedTraces(face, 'StopPodSandbox');
+  assert.equal(joined?.traceId, traceId);
+  assert.deepEqual(joined.parent, { traceId, spanId: '00f067aa0ba902b7', isSampled: true });
+  assert.match(own?.traceId ?? '', /^[0-9a-f]{32}$/);
+  assert.notEqual(own?.traceId, traceId);
+  assert.equal(own?.parent, undefined);
 });

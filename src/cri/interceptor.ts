@@ -1,5 +1,5 @@
 /**
- * What every RPC has in common: the deadline and the client's leaving become one AbortSignal, one log line and
+ * What every RPC has in common: the deadline and the client's leaving become one AbortSignal, one trace, one log line and
  * one metric at the end, an error becomes a status. Handlers below it are plain async functions.
  */
 import { once } from 'node:events';
@@ -15,11 +15,18 @@ import { untilAborted } from '../lib/keyed-lock.ts';
 import type { Semaphore } from '../lib/semaphore.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RequestMetrics } from '../telemetry/request-metrics.ts';
+import { phase, withTrace } from '../telemetry/traces/phase.ts';
+import type { OpenTrace } from '../telemetry/traces/open-trace.ts';
+import type { RequestTraces } from '../telemetry/traces/request-traces.ts';
 import { toServiceError } from './errors.ts';
+import { subjectOfAnswer, subjectOfRequest, type SubjectStores } from './subjects.ts';
 
 export interface InterceptorDeps {
   readonly log: Log;
   readonly metrics: RequestMetrics;
+  readonly traces: RequestTraces;
+  /** Where traces find the names of what requests name by ids. */
+  readonly stores: SubjectStores;
   /** Where requests that change something stand in line. */
   readonly queue: Semaphore;
 }
@@ -29,9 +36,11 @@ export type UnaryHandler<Req, Res> = (request: Req, signal: AbortSignal) => Prom
 /** An RPC that answers with a stream, which ends when the iteration does. */
 export type StreamingHandler<Req, Res> = (request: Req, signal: AbortSignal) => AsyncIterable<Res>;
 
-// The kubelet asks these every second: at the usual level they would be most of the log.
+// The kubelet asks these every second: at the usual level they would be most of the log. Traces call them reads.
 const quietMethods =
   /^(?:List|Status|Version|PodSandboxStatus|ContainerStatus|ContainerStats|PodSandboxStats|ImageStatus|ImageFsInfo|Stream)/;
+/** One that lasts as long as its client: shown as running for ever it would be in the way. */
+const eventsMethod = 'GetContainerEvents';
 
 /**
  * What makes the kernel, the runtime and the network work. Waiting for a registry, for a process to end by itself or for
@@ -55,12 +64,13 @@ export function unary<Req, Res>(
 ): handleUnaryCall<Req, Res> {
   return (call, callback) => {
     const request = begin(deps, method, call);
-    const answer = queuedMethods.has(method)
-      ? inTurn(deps.queue, request.signal, async () => await handler(call.request, request.signal))
-      : handler(call.request, request.signal);
+    const work = async (): Promise<Res> => await handler(call.request, request.signal);
+    const answer = request.run(async () =>
+      queuedMethods.has(method) ? await inTurn(deps.queue, request.signal, work) : await work(),
+    );
     answer.then(
       (response) => {
-        request.end();
+        request.end(response);
         callback(null, response);
       },
       (reason: unknown) => callback(toServiceError(request.fail(reason))),
@@ -70,7 +80,7 @@ export function unary<Req, Res>(
 
 /** First come, first served. A client that leaves gives up its place. */
 async function inTurn<T>(queue: Semaphore, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  using _ = await queue.acquire(signal);
+  using _ = await phase('wait for a place', async () => await queue.acquire(signal));
   return await work();
 }
 
@@ -82,7 +92,9 @@ export function serverStreaming<Req, Res>(
 ): handleServerStreamingCall<Req, Res> {
   return (call) => {
     const request = begin(deps, method, call);
-    pump(call, handler(call.request, request.signal), request.signal).then(
+    const work = async (): Promise<void> =>
+      await pump(call, handler(call.request, request.signal), request.signal);
+    request.run(work).then(
       () => {
         request.end();
         call.end();
@@ -109,15 +121,23 @@ async function pump<Req, Res>(
 
 interface Request {
   readonly signal: AbortSignal;
-  end(): void;
+  /** Does its work, whose phases become those of its trace. */
+  run<T>(work: () => T): T;
+  end(answer?: unknown): void;
   fail(reason: unknown): EngineError;
 }
 
 type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
 
-function begin(deps: InterceptorDeps, method: string, call: Pick<AnyCall, 'getDeadline' | 'on'>): Request {
+function begin(
+  deps: InterceptorDeps,
+  method: string,
+  call: Pick<AnyCall, 'getDeadline' | 'on' | 'metadata' | 'request'>,
+): Request {
   const startedAt = performance.now();
   const measured = deps.metrics.begin(method);
+  const isQuiet = quietMethods.test(method);
+  const trace = beginTrace(deps, method, call);
   const controller = new AbortController();
   call.on('cancelled', () =>
     controller.abort(new EngineError('cancelled', `${method}: the client has gone`)),
@@ -132,16 +152,20 @@ function begin(deps: InterceptorDeps, method: string, call: Pick<AnyCall, 'getDe
   };
   return {
     signal: controller.signal,
-    end() {
-      const durationMs = finish('OK');
-      if (quietMethods.test(method)) deps.log.debug({ method, durationMs }, 'request');
-      else deps.log.info({ method, durationMs }, 'request');
+    run: (work) => withTrace(trace, work),
+    end(answer = {}) {
+      trace.describe(subjectOfAnswer(answer as object));
+      deps.traces.end(trace, 'OK');
+      const line = { method, durationMs: finish('OK'), request: trace.spanId };
+      if (isQuiet) deps.log.debug(line, 'request');
+      else deps.log.info(line, 'request');
     },
     fail(reason) {
       const error = EngineError.from(reason);
       const { code, details } = toServiceError(error);
+      deps.traces.end(trace, status[code], details);
       const durationMs = finish(status[code]);
-      const line = { method, durationMs, code: status[code], error: details };
+      const line = { method, durationMs, request: trace.spanId, code: status[code], error: details };
       if (error.kind === 'internal' || error.kind === 'data-loss')
         deps.log.error(
           { ...line, stack: (error.cause as Error | undefined)?.stack ?? error.stack },
@@ -151,6 +175,21 @@ function begin(deps: InterceptorDeps, method: string, call: Pick<AnyCall, 'getDe
       return error;
     },
   };
+}
+
+function beginTrace(
+  { traces, stores }: InterceptorDeps,
+  method: string,
+  { metadata, request }: Pick<AnyCall, 'metadata' | 'request'>,
+): OpenTrace {
+  const [traceparent] = metadata.get('traceparent');
+  const trace = traces.begin({
+    method,
+    isRead: quietMethods.test(method) || method === eventsMethod,
+    traceparent: typeof traceparent === 'string' ? traceparent : undefined,
+  });
+  trace.describe(subjectOfRequest(stores, request as object));
+  return trace;
 }
 
 const longestTimerMs = 2 ** 31 - 1;

@@ -8,6 +8,7 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import { TraceServiceService } from '../gen/gantry/v1/traces.ts';
 import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
 import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import type { ImageHandlers, RuntimeHandlers } from './handlers.ts';
@@ -19,6 +20,7 @@ import {
   type UnaryHandler,
 } from './interceptor.ts';
 import { maxMessageBytes } from './pages.ts';
+import { traceHandlers, type TraceHandlers } from './traces.ts';
 
 const shutdownGraceMs = 5_000;
 
@@ -29,7 +31,7 @@ export interface CriServerOptions extends InterceptorDeps {
 }
 
 /**
- * Serves both services of the CRI. Disposing lets running requests end for a few seconds, then cuts them off.
+ * Serves both services of the CRI, and the engine's own. Disposing lets running requests end for a few seconds, then cuts them off.
  *
  * @throws EngineError failed-precondition if another daemon answers on the socket
  */
@@ -41,6 +43,10 @@ export async function serveCri(options: CriServerOptions): Promise<AsyncDisposab
   });
   server.addService(RuntimeServiceService, implementation(options, RuntimeServiceService, options.runtime));
   server.addService(ImageServiceService, implementation(options, ImageServiceService, options.images));
+  server.addService(
+    TraceServiceService,
+    implementation(options, TraceServiceService, traceHandlers(options.traces)),
+  );
   await bind(server, options.socket);
   // Who may open the socket is root on this node.
   chmodSync(options.socket, 0o660);
@@ -52,7 +58,7 @@ export async function serveCri(options: CriServerOptions): Promise<AsyncDisposab
   };
 }
 
-function implementation<Handlers extends RuntimeHandlers | ImageHandlers>(
+function implementation<Handlers extends RuntimeHandlers | ImageHandlers | TraceHandlers>(
   deps: InterceptorDeps,
   service: ServiceDefinition,
   handlers: Handlers,

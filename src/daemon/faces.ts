@@ -14,6 +14,7 @@ import { connectInNetns } from '../linux/connect-in-netns.ts';
 import { serveStreams } from '../streaming/server.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RequestMetrics } from '../telemetry/request-metrics.ts';
+import type { RequestTraces } from '../telemetry/traces/request-traces.ts';
 import type { Engine } from './engine.ts';
 import { serveMetrics } from './metrics-server.ts';
 
@@ -22,6 +23,7 @@ export interface FacesOptions {
   readonly version: string;
   readonly log: Log;
   readonly metrics: RequestMetrics;
+  readonly traces: RequestTraces;
   readonly engine: Engine;
 }
 
@@ -29,7 +31,7 @@ const connectTimeoutMs = 10_000;
 
 /** Opens them and puts them on `stack`: the first to close when the daemon stops. */
 export async function startFaces(options: FacesOptions, stack: AsyncDisposableStack): Promise<void> {
-  const { config, log, metrics, engine } = options;
+  const { config, log, metrics, traces, engine } = options;
   const { parts } = engine;
   const streaming = stack.use(
     await serveStreams(
@@ -54,6 +56,8 @@ export async function startFaces(options: FacesOptions, stack: AsyncDisposableSt
     socket: config.cri.socket,
     log,
     metrics,
+    traces,
+    stores: parts.stores,
     queue: new Semaphore(config.cri.max_requests),
     runtime: {
       ...runtimeHandlers({ facts: engineFacts(options), networks: parts.networks }),
