@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createWriteStream, existsSync, globSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { delimiter, join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { planSuites, type Suite } from './test-plan.ts';
 import { resultMark, type ResultLine } from './test-reporter.ts';
@@ -158,7 +158,27 @@ const shellScripts = globSync(['hack/*', 'hack/lib/*.sh', '.ci/run']).filter(
 const makers: Readonly<Record<string, readonly string[]>> = {
   criu: ['hack/lib/criu.sh'],
   'nri-plugin': ['hack/lib/nri-plugin.sh'],
+  'critest-images': ['hack/test-images', 'critest'],
 };
+
+/**
+ * crictl and critest are taken from PATH, where they may be newer than what is built here otherwise. Where neither can be
+ * had, their tests skip.
+ */
+async function findCriTools(suites: readonly Suite[]): Promise<void> {
+  const wanted = suites.some((suite) => suite.files.some((file) => /crictl|critest/.test(file)));
+  const directories = (process.env['PATH'] ?? '').split(delimiter);
+  const has = (name: string): boolean => directories.some((directory) => existsSync(join(directory, name)));
+  if (!wanted || (has('crictl') && has('critest'))) return;
+  const onLine = (line: string): boolean => {
+    if (line.startsWith('/')) process.env['PATH'] = [...directories, line].join(delimiter);
+    return false;
+  };
+  const argv = ['hack/lib/cri-tools.sh'];
+  const ended = await runCommand(argv, 'cri-tools', { timeoutMs: 20 * 60_000, onLine });
+  if (ended.exitCode !== 0)
+    console.log(`crictl and critest could not be built: see ${join(logs, 'cri-tools.log')}`);
+}
 
 /**
  * Programs, of Kubernetes mostly, that a test names by an environment variable: built before it runs, because there is no way
@@ -210,6 +230,7 @@ async function main(words: readonly string[]): Promise<number> {
     add(name, startedAt, await runCheck(name, argv));
   }
   const suites = planSuites(words);
+  await findCriTools(suites);
   await buildPrograms(suites);
   for (const suite of suites) {
     if (stopped.signal.aborted) return 130;

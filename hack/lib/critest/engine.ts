@@ -1,5 +1,5 @@
 /** What critest talks to: Gantry, started for it, or an engine that somebody else has started. */
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { startBackground, untilListening } from '../node-e2e/background.ts';
 import { writeMirrors } from '../test-images/mirrors.ts';
@@ -45,7 +45,7 @@ path = ${JSON.stringify(runtime)}
   return {
     endpoint: `unix://${criSocket}`,
     handler: '',
-    nriSocket: existsSync(nriSocket) ? nriSocket : undefined,
+    nriSocket,
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   };
 }

@@ -25,12 +25,14 @@ export function printResults(run: CritestRun, runtime: string): boolean {
   return isWhole && failed.length === 0 && skippedFor('engine') === 0;
 }
 
+/** A spec that did not run. */
 interface Skip {
   readonly name: string;
   readonly why: SkipReason;
 }
 
-function skipsOf(run: CritestRun, runtime: string): readonly Skip[] {
+/** What was skipped, and whose lack that is; `runtime` is the program of the OCI runtime that was used. */
+export function skipsOf(run: CritestRun, runtime: string): readonly Skip[] {
   const own = run.specs
     .filter((spec) => spec.state === 'skipped')
     .map((spec: SpecResult) => ({ name: spec.name, why: judgeSkip(spec.message, runtime) }));
