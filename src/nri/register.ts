@@ -18,6 +18,8 @@ import { synchronize, type Existing } from './synchronize.ts';
 /** The wire version that is spoken here: plugins choose by it what they use. */
 const nriVersion = 'v0.12.2';
 const maxUpdates = 4096;
+/** Of what a plugin says that is logged. */
+const maxReasonChars = 1000;
 
 export interface RegisterDeps {
   readonly log: Log;
@@ -71,10 +73,10 @@ export async function registerPlugin(
       name: pluginName,
       config: launched?.config ?? '',
     });
-    deps.log.debug({ plugin: plugin.label, version: NRIVersion }, 'an NRI plugin has registered');
+    deps.log.debug({ plugin: plugin.label, version: quote(NRIVersion) }, 'an NRI plugin has registered');
     await join(deps, plugin, connection);
   } catch (error) {
-    const reason = messageOf(error);
+    const reason = messageOf(error).slice(0, maxReasonChars);
     if (plugin !== undefined && isKind(error, 'deadline-exceeded')) deps.hangs.note(plugin.label);
     deps.log.error({ plugin: plugin?.label ?? who, reason }, 'an NRI plugin could not be taken up');
     connection.close(reason);

@@ -150,6 +150,26 @@ test('what a CDI device means is laid over the spec', () => {
   assert.deepEqual(spec.hooks, { createContainer: [{ path: '/bin/vendor' }] });
 });
 
+test('a mount that is to be labelled is refused where SELinux is on', () => {
+  const mounts = { remove: [], set: [{ destination: '/x', source: '/x', options: ['rbind', 'relabel'] }] };
+  const input = {
+    spec: before,
+    adjustment: { ...nothing, mounts },
+    resources: sampleInput.container.linux.resources,
+    pod: sampleInput.pod,
+  };
+  const labelling = { ...input, host: { ...sampleHost, selinuxEnabled: true } };
+  assert.throws(
+    () => adjustSpec(labelling),
+    (error) => isKind(error, 'failed-precondition'),
+  );
+  assert.deepEqual(
+    adjustSpec({ ...input, host: sampleHost }).mounts.find(({ destination }) => destination === '/x')
+      ?.options,
+    ['rbind'],
+  );
+});
+
 test('an unlimited limit is written as the highest number', () => {
   const spec = adjusted({ rlimits: [{ type: 'RLIMIT_CORE', soft: 0, hard: Infinity }] });
   assert.match(JSON.stringify(spec.process.rlimits), /"soft":0,"hard":18446744073709551615/);

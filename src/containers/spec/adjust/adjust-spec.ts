@@ -2,7 +2,8 @@
  * Changes a spec as plugins ask. They are the administrator's own, yet what they ask for is checked like what a pod asks for:
  * a mistake of theirs must not open the node. Pure.
  */
-import type { Hooks, Namespace, NamespaceType, ProcessSpec, Spec } from '../../../oci/spec-types.ts';
+import { EngineError } from '../../../lib/errors.ts';
+import type { Hooks, Mount, Namespace, NamespaceType, ProcessSpec, Spec } from '../../../oci/spec-types.ts';
 import { checkSysctls } from '../../../sandbox/sysctls.ts';
 import type { PodConfig } from '../../../sandbox/pod-config.ts';
 import { isControlInput } from '../annotations.ts';
@@ -16,7 +17,7 @@ import { buildResources } from '../resources.ts';
 import { adjustDevices, cdiDevices } from './devices.ts';
 import { adjustEnv } from './env.ts';
 import { changedList, changedMap } from './entries.ts';
-import { adjustMounts } from './mounts.ts';
+import { adjustMounts, relabelOption } from './mounts.ts';
 import type { SpecAdjustment } from './spec-adjustment.ts';
 import type { LinuxResources } from '../../../sandbox/pod-config.ts';
 
@@ -37,11 +38,12 @@ export interface AdjustInput {
  * @throws EngineError invalid-argument that names the field, failed-precondition when this node cannot give what was asked
  */
 export function adjustSpec(input: AdjustInput): Spec {
-  const { spec, adjustment, cdi } = input;
+  const { spec, adjustment, cdi, host } = input;
   for (const name of Object.keys(adjustment.annotations.set)) {
     if (isControlInput(name))
       throw invalidField('annotations', `${JSON.stringify(name)} would steer the runtime`);
   }
+  checkLabels(adjustment.mounts.set, host);
   const { mounts, rootfsPropagation } = adjustMounts(spec, adjustment.mounts, cdi?.mounts ?? []);
   const hooks = joinHooks(joinHooks(spec.hooks ?? {}, cdi?.hooks ?? {}), adjustment.hooks);
   return {
@@ -55,6 +57,16 @@ export function adjustSpec(input: AdjustInput): Spec {
       ...(rootfsPropagation === undefined ? {} : { rootfsPropagation }),
     },
   };
+}
+
+/** Where SELinux is off there is nothing to label. */
+function checkLabels(mounts: readonly Mount[], { selinuxEnabled }: HostFacts): void {
+  const asking = mounts.find(({ options }) => options?.includes(relabelOption) === true);
+  if (selinuxEnabled && asking !== undefined)
+    throw new EngineError(
+      'failed-precondition',
+      `mounts: ${JSON.stringify(asking.destination)} cannot be labelled for a plugin`,
+    );
 }
 
 function adjustProcess({ spec, adjustment, resources, cdi, host }: AdjustInput): ProcessSpec {

@@ -7,7 +7,7 @@ import { changedList } from './entries.ts';
 import type { ListChange } from './spec-adjustment.ts';
 
 /** Asks the engine to label what is mounted: not an option of mount(8). */
-const relabelOption = 'relabel';
+export const relabelOption = 'relabel';
 
 /** The mounts after a change, shallow paths before deep ones so that none hides another. @throws EngineError invalid-argument */
 export function adjustMounts(
