@@ -6,15 +6,17 @@ import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from
 import { join } from 'node:path';
 import { unixNowNs } from '../../lib/clock.ts';
 import { EngineError } from '../../lib/errors.ts';
-import type { ContainerId } from '../../lib/ids.ts';
+import type { ContainerId, SandboxId } from '../../lib/ids.ts';
 import type { MonitoredContainer } from '../../oci/monitor.ts';
 import type { Mount, Spec } from '../../oci/spec-types.ts';
+import { sandboxPaths } from '../../sandbox/sandbox.ts';
 import { containerPaths, type Container } from '../container.ts';
 import type { ContainerDeps } from '../deps.ts';
 import { releaseProcesses } from '../release.ts';
 import { archiveFiles } from './archive-files.ts';
 import type { CheckpointSource } from './open-source.ts';
 import { addRestoredLayers } from './restored-layers.ts';
+import { adoptPodNamespaces, type PodSettings } from './pod-namespaces.ts';
 import { vetImages } from './vet-images.ts';
 import { legacyHierarchies } from './vet-mounts.ts';
 import { dropRestoreWork, restoreWork } from './work-directory.ts';
@@ -48,6 +50,7 @@ export async function standBy(
   const spec = readSpec(deps, id);
   const images = join(source.directory, archiveFiles.images);
   vetImages(spec, images);
+  adoptPodNamespaces(images, podSettings(deps, draft.sandboxId));
   writeRestoreSpec(deps, draft, spec, images);
   renameSync(source.directory, restoreWork(deps.checkpoints.directory, id));
   const created = deps.store.update(id, () => ({
@@ -95,6 +98,11 @@ export async function recordUnrestored(
     state: { name: 'exited', finishedAtNs, exitCode: killedExitCode, reason: 'Error', message },
   }));
   deps.store.events.emit({ kind: 'stopped', container: exited });
+}
+
+function podSettings({ sandboxes, stateDirectory }: ContainerDeps, id: SandboxId): PodSettings {
+  const { sysctls } = sandboxes.mustFind(id).config;
+  return { hostname: readFileSync(sandboxPaths(stateDirectory, id).hostname, 'utf8').trim(), sysctls };
 }
 
 function readSpec({ stateDirectory }: Pick<ContainerDeps, 'stateDirectory'>, id: ContainerId): Spec {
