@@ -157,6 +157,8 @@ const shellScripts = globSync(['hack/*', 'hack/lib/*.sh', '.ci/run']).filter(
 /** Other programs than Kubernetes' that tests name so, and what makes them. */
 const makers: Readonly<Record<string, readonly string[]>> = {
   criu: ['hack/lib/criu.sh'],
+  'new-crun': ['hack/runtime', 'crun'],
+  'new-runc': ['hack/runtime', 'runc'],
   'nri-plugin': ['hack/lib/nri-plugin.sh'],
   'critest-images': ['hack/test-images', 'critest'],
 };
