@@ -1,6 +1,7 @@
 /** The CRI as promises and async iterations, over the daemon's unix socket. */
 import { connect } from 'node:net';
 import { Client, credentials, Metadata, status, type ClientReadableStream } from '@grpc/grpc-js';
+import { TraceServiceService } from '../gen/gantry/v1/traces.ts';
 import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
 import { EngineError, errnoOf, messageOf, type ErrorKind } from '../lib/errors.ts';
 
@@ -27,10 +28,11 @@ type Method<D> =
 
 type Service<S> = { readonly [Name in keyof S]: Method<S[Name]> };
 
-/** Both services of one daemon. */
+/** Both services of the CRI, and the engine's own, of one daemon. */
 export interface Cri extends Disposable {
   readonly runtime: Service<typeof RuntimeServiceService>;
   readonly images: Service<typeof ImageServiceService>;
+  readonly traces: Service<typeof TraceServiceService>;
 }
 
 const defaultTimeoutMs = 120_000;
@@ -47,6 +49,7 @@ export async function openCri(socketPath: string): Promise<Cri> {
   return {
     runtime: promisify(client, RuntimeServiceService) as Cri['runtime'],
     images: promisify(client, ImageServiceService) as Cri['images'],
+    traces: promisify(client, TraceServiceService) as Cri['traces'],
     [Symbol.dispose]: () => client.close(),
   };
 }

@@ -16,6 +16,7 @@ export interface CommandShape {
 const containerNames = 'containers --all --names';
 const podNames = 'pods --names';
 const imageNames = 'images --names';
+const requestIds = 'trace --quiet';
 
 const wordSources: Readonly<Record<string, string>> = {
   '<container>': containerNames,
@@ -24,6 +25,7 @@ const wordSources: Readonly<Record<string, string>> = {
   '<image>': imageNames,
   '<image...>': imageNames,
   '<id>': podNames,
+  '[request]': requestIds,
 };
 
 /** Reads the commands out of the program. */

@@ -22,6 +22,7 @@ const loaders: Readonly<Record<string, Loader>> = {
   rm: async () => (await import('./commands/rm.ts')).rmCommand(),
   inspect: async () => (await import('./commands/inspect.ts')).inspectCommand(),
   events: async () => (await import('./commands/events.ts')).eventsCommand(),
+  trace: async () => (await import('./commands/trace.ts')).traceCommand(),
   completion: async () => (await import('./commands/completion.ts')).completionCommand(buildProgram),
 };
 

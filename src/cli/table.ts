@@ -18,7 +18,8 @@ function widthOf(text: string): number {
   return Array.from(text).length;
 }
 
-function printable(text: string): string {
+/** `text` without the control characters that could drive a terminal. */
+export function printable(text: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are what this is about
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?');
 }

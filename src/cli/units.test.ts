@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatAge, formatBytes, isoOfNs, parseDurationMs, shortId } from './units.ts';
+import { formatAge, formatBytes, formatDuration, isoOfNs, parseDurationMs, shortId } from './units.ts';
 
 test('ages are told in their greatest unit', () => {
   const minute = 60_000;
@@ -13,6 +13,21 @@ test('ages are told in their greatest unit', () => {
     [48 * 60 * minute, '2d'],
   ];
   for (const [ageMs, expected] of cases) assert.equal(formatAge(1_000_000, 1_000_000 + ageMs), expected);
+});
+
+test('durations have about three digits', () => {
+  const cases: readonly (readonly [number, string])[] = [
+    [0, '0.00ms'],
+    [0.044, '0.04ms'],
+    [9.99, '9.99ms'],
+    [9.999, '10.0ms'],
+    [123.45, '123.5ms'],
+    [999.96, '1.00s'],
+    [4567, '4.57s'],
+    [60_000, '1m00s'],
+    [187_400, '3m07s'],
+  ];
+  for (const [ms, expected] of cases) assert.equal(formatDuration(ms), expected);
 });
 
 test('bytes have three digits at most', () => {

@@ -14,6 +14,15 @@ export function formatAge(fromMs: number, nowMs: number): string {
   return `${Math.floor(ageMs / day)}d`;
 }
 
+/** How long something took, with three digits or so: `0.04ms`, `12.3ms`, `4.56s`, `3m07s`. */
+export function formatDuration(ms: number): string {
+  if (ms < 9.995) return `${ms.toFixed(2)}ms`;
+  if (ms < 999.95) return `${ms.toFixed(1)}ms`;
+  if (ms < minute) return `${(ms / second).toFixed(2)}s`;
+  const seconds = Math.round(ms / second);
+  return `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, '0')}s`;
+}
+
 const byteUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** Bytes with three digits at most: `512B`, `1.5MiB`. */
