@@ -1,5 +1,5 @@
 // test-host: vm
-// test-minutes: 10
+// test-minutes: 15
 /** Pods where cgroup v2 is alone, AppArmor is on and no capability is missing; then the drivers' own tests, and networks with VLANs and SCTP, in the same boot. */
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
