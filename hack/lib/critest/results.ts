@@ -1,28 +1,49 @@
 /** The table that hack/critest ends with. */
 import type { SpecResult } from '../node-e2e/report.ts';
-import { judgeSkip, type SkipReason } from './skip-reasons.ts';
+import { judgeSkip, type SkipReason, versionOf } from './skip-reasons.ts';
 import { type CritestRun, digestSpec } from './suite.ts';
 
 const messageLines = 30;
 
-/** Prints failures with their messages, skips by reason, and the counts. Returns whether all is well. */
-export function printResults(run: CritestRun, runtime: string): boolean {
-  const passed = run.specs.filter((spec) => spec.state === 'passed');
-  const failed = run.specs.filter((spec) => spec.state === 'failed');
-  const skips = skipsOf(run, runtime);
-  for (const [, group] of Map.groupBy(skips, ({ why }) => `${why.lackOf}: ${why.reason}`)) printSkips(group);
-  for (const spec of failed)
-    console.log(`FAILED ${spec.name} (${spec.seconds.toFixed(1)} s)\n${indented(spec.message)}`);
+/** What a run came to, for those who compare several. */
+export interface Summary {
+  readonly critest: string;
+  readonly seed: number;
+  /** As the OCI runtime says itself. */
+  readonly runtime: string;
+  readonly passed: number;
+  readonly failed: readonly string[];
+  readonly skipped: readonly Skip[];
+  /** Nothing failed, and nothing was skipped but for want of something that is not the engine's. */
+  readonly isGood: boolean;
+}
+
+/** `runtime` is the program of the OCI runtime that was used. */
+export function summarize(run: CritestRun, runtime: string): Summary {
+  const failed = run.specs.filter((spec) => spec.state === 'failed').map((spec) => spec.name);
+  const passed = run.specs.filter((spec) => spec.state === 'passed').length;
+  const skipped = skipsOf(run, runtime);
+  const isWhole = passed > 0 && run.suiteFailures.length === 0;
+  const isGood = isWhole && failed.length === 0 && skipped.every(({ why }) => why.lackOf === 'host');
+  const { version, seed } = run;
+  return { critest: version, seed, runtime: versionOf(runtime), passed, failed, skipped, isGood };
+}
+
+/** Prints failures with their messages, skips by reason, and the counts. */
+export function printResults(run: CritestRun, { passed, failed, skipped, ...what }: Summary): void {
+  for (const [, group] of Map.groupBy(skipped, ({ why }) => `${why.lackOf}: ${why.reason}`))
+    printSkips(group);
+  for (const spec of run.specs)
+    if (spec.state === 'failed')
+      console.log(`FAILED ${spec.name} (${spec.seconds.toFixed(1)} s)\n${indented(spec.message)}`);
   for (const failure of run.suiteFailures) console.log(`FAILED the suite: ${indented(failure)}`);
 
   const skippedFor = (lackOf: SkipReason['lackOf']): number =>
-    skips.filter(({ why }) => why.lackOf === lackOf).length;
+    skipped.filter(({ why }) => why.lackOf === lackOf).length;
   console.log(
-    `critest ${run.version}, seed ${run.seed}: ${passed.length} passed, ${failed.length} failed, ` +
+    `critest ${what.critest}, ${what.runtime}, seed ${what.seed}: ${passed} passed, ${failed.length} failed, ` +
       `${skippedFor('host')} skipped for want of something here, ${skippedFor('engine')} skipped by the engine`,
   );
-  const isWhole = passed.length > 0 && run.suiteFailures.length === 0;
-  return isWhole && failed.length === 0 && skippedFor('engine') === 0;
 }
 
 /** A spec that did not run. */

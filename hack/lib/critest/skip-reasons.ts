@@ -51,7 +51,8 @@ function featuresOf(runtime: string): RuntimeFeatures | undefined {
   return status === 0 ? (JSON.parse(stdout) as RuntimeFeatures) : undefined;
 }
 
-function versionOf(runtime: string): string {
+/** The first line of what an OCI runtime says about its version. */
+export function versionOf(runtime: string): string {
   const { stdout } = spawnSync(runtime, ['--version'], { encoding: 'utf8' });
   return stdout.split('\n')[0] ?? runtime;
 }
