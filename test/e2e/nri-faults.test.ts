@@ -1,69 +1,22 @@
-/** Plugins that refuse, hang or die: the request fails or goes on, nothing is left, and none of them stops the node. */
+/** Plugins that hang or die: requests go on without them, and none of them stops the node. */
 import assert from 'node:assert/strict';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { rejectsWith } from './engine/cri-client.ts';
 import { describeNode } from './engine/describe-node.ts';
 import { NriPlugin, nriPluginProgram, nriPluginSkipReason, type Told } from './engine/nri-plugin.ts';
-import { createIn, listPods, removePod, runPod, startIn, statusOf } from './engine/pod-steps.ts';
+import { removePod, runPod, startIn } from './engine/pod-steps.ts';
 import { idleSpec } from './engine/pods.ts';
 import { eventually } from './engine/wait.ts';
 
 const skip = nriPluginSkipReason() ?? false;
-const requestTimeoutSeconds = 1;
+const requestTimeoutSeconds = 3;
 const toml = `[nri]\nplugin_request_timeout_seconds = ${requestTimeoutSeconds}\n`;
 
 describeNode('NRI faults', { toml, isEmptiedAfterEach: true, timeoutMs: 300_000 }, ({ cri, node }) => {
   const image = (): string => node.images.busybox;
 
-  describe('plugins that refuse, hang or die', { skip }, () => {
-    test('a refused pod is undone, and a later one is made', async () => {
-      const plugin = await NriPlugin.start('00', 'strict', {
-        RunPodSandbox: { for: 'refused', error: 'no room' },
-      });
-      await using _ = plugin;
-      await rejectsWith(runPod(cri, 'refused'), 'FAILED_PRECONDITION', /00-strict refused .*no room/);
-      assert.deepEqual(await listPods(cri), []);
-      const { pod } = await plugin.until('RemovePodSandbox');
-      assert.deepEqual(plugin.eventsOf(pod?.id ?? ''), [
-        'RunPodSandbox',
-        'StopPodSandbox',
-        'RemovePodSandbox',
-      ]);
-      await runPod(cri, 'other');
-    });
-
-    test('a refused start ends the container with the plugin’s words', async () => {
-      await using plugin = await NriPlugin.start('00', 'strict', { StartContainer: { error: 'not now' } });
-      const pod = await runPod(cri, 'unstarted');
-      const id = await createIn(cri, pod, idleSpec('a', image()));
-      await rejectsWith(cri.call('StartContainer', { containerId: id }), 'FAILED_PRECONDITION', /not now/);
-      const { reason, message } = (await statusOf(cri, id)) as unknown as { reason: string; message: string };
-      assert.equal(reason, 'StartError');
-      assert.match(message, /not now/);
-      await plugin.until('StopContainer', (told) => told.container?.id === id);
-    });
-
-    test('a refused update changes nothing', async () => {
-      await using _ = await NriPlugin.start('00', 'strict', { UpdateContainer: { error: 'keep it' } });
-      const pod = await runPod(cri, 'kept');
-      const id = await startIn(
-        cri,
-        pod,
-        idleSpec('a', image(), { linux: { resources: { cpuShares: '300' } } }),
-      );
-      await rejectsWith(
-        cri.call('UpdateContainerResources', { containerId: id, linux: { cpuShares: '999' } }),
-        'FAILED_PRECONDITION',
-        /keep it/,
-      );
-      const { resources } = (await statusOf(cri, id)) as unknown as {
-        resources: { linux: { cpuShares: string } };
-      };
-      assert.equal(resources.linux.cpuShares, '300');
-    });
-
+  describe('plugins that hang or die', { skip }, () => {
     for (const event of [
       'RunPodSandbox',
       'CreateContainer',
@@ -78,7 +31,7 @@ describeNode('NRI faults', { toml, isEmptiedAfterEach: true, timeoutMs: 300_000 
         await removePod(cri, pod.id);
         await plugin.until(event);
         await eventually('the daemon saying so', () =>
-          /"plugin":"00-hung-[a-zA-Z]+","event":"[a-zA-Z]+","reason":"[A-Za-z]+: no answer within 1000 ms"/.test(
+          /"plugin":"00-hung-[a-zA-Z]+","event":"[a-zA-Z]+","reason":"[A-Za-z]+: no answer within 3000 ms"/.test(
             node.daemon.log,
           )
             ? true
