@@ -161,6 +161,8 @@ const makers: Readonly<Record<string, readonly string[]>> = {
   'new-runc': ['hack/runtime', 'runc'],
   'nri-plugin': ['hack/lib/nri-plugin.sh'],
   'critest-images': ['hack/test-images', 'critest'],
+  'node-suite': ['hack/kubelet', 'kubelet', 'ginkgo', 'e2e_node'],
+  'node-suite-images': ['hack/test-images', 'node-suite'],
 };
 
 /**
