@@ -4,6 +4,7 @@
  */
 import { statfs } from 'node:fs/promises';
 import { EngineError, messageOf } from '../lib/errors.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import { interfaceNamePattern, namePattern, parseNetworkList, type NetworkList } from './network-list.ts';
 import type { OperationGate } from './operation-gate.ts';
 import {
@@ -51,7 +52,7 @@ export async function addNetwork(
     if (findCached(deps, begun) !== undefined) {
       throw new EngineError('already-exists', `${describe(begun)} exists already`);
     }
-    await deps.attachments.put(begun);
+    await phase('record', () => deps.attachments.put(begun));
     const result = await addInOrder(deps, bound, begun, signal);
     await complete(deps, bound, { ...begun, result });
     return result;
@@ -87,7 +88,7 @@ async function addInOrder(
 /** The attachment works but could not be recorded (a full disk): without a record nobody would undo it. */
 async function complete(deps: CniDeps, bound: BoundList, attachment: CachedAttachment): Promise<void> {
   try {
-    await deps.attachments.put(attachment);
+    await phase('record', () => deps.attachments.put(attachment));
   } catch (error) {
     await undoAdd(deps, bound, attachment, error);
     throw error;
@@ -148,11 +149,11 @@ export async function delRecorded(
 
 /** The record goes, and with a network's last record what was made for the network. */
 async function forget(deps: CniDeps, bound: BoundList, attachment: CachedAttachment): Promise<void> {
-  await deps.attachments.remove(attachment);
+  await phase('record', () => deps.attachments.remove(attachment));
   // An ADD that has begun has its record already; one that begins now finds or makes what it needs.
   if (deps.attachments.all().some(({ networkName }) => networkName === attachment.networkName)) return;
   try {
-    await releaseNetwork(deps, bound);
+    await phase('remove the network', () => releaseNetwork(deps, bound));
   } catch (error) {
     deps.onLeftBehind(error);
   }

@@ -1,5 +1,6 @@
 /** One call of one plugin of a list, by its program or in-process: the derived request in, the result in the shape of 1.1.0 out. */
 import { EngineError, messageOf } from '../lib/errors.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import { execPlugin, findPlugin, type PluginCommand, type PluginVersions } from './exec-plugin.ts';
 import type { NetworkList, PluginConfig } from './network-list.ts';
 import { PluginError } from './plugin-error.ts';
@@ -65,8 +66,8 @@ export async function bindList(
   if (fastPathObstacle(host, list) === undefined)
     return { list, version: newest, implementation: 'in-process' };
   if (list.versions.length === 1) return { list, version: newest, implementation: 'exec' };
-  const spoken = await Promise.all(
-    list.plugins.map(async ({ type }) => await host.versions.of(host, type, signal)),
+  const spoken = await phase('versions of plugins', () =>
+    Promise.all(list.plugins.map(async ({ type }) => await host.versions.of(host, type, signal))),
   );
   const version = newestCommon(list.versions, ...spoken);
   if (version !== undefined) return { list, version, implementation: 'exec' };
@@ -119,11 +120,11 @@ export async function callPlugin(
       args: attachment.cniArgs,
       ...(prevResult === undefined ? {} : { prevResult }),
     };
-    return await callInProcess(host, plugin.type, command, request);
+    return await phase(`plugin ${plugin.type}`, () => callInProcess(host, plugin.type, command, request));
   }
   const { cniArgs, containerId, netnsPath, ifName } = attachment;
   const call = { command, type: plugin.type, config, containerId, netnsPath, ifName, args: cniArgs };
-  const answer = await execPlugin(host, call, signal);
+  const answer = await phase(`plugin program ${plugin.type}`, () => execPlugin(host, call, signal));
   return command === 'ADD' ? resultOf(plugin.type, answer, bound.version) : undefined;
 }
 

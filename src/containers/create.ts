@@ -10,6 +10,7 @@ import { isHolderGone } from '../sandbox/holder-ended.ts';
 import type { MappedIds } from '../images/snapshots/snapshot-types.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { podIds } from '../sandbox/user-namespace.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import type { ContainerConfig, ContainerImage } from './container-config.ts';
 import { isCheckpoint, openSource, type CheckpointSource } from './checkpoints/open-source.ts';
 import { prepareRestoredRoot, standBy } from './checkpoints/stand-by.ts';
@@ -40,9 +41,9 @@ export async function createContainer(
 ): Promise<Container> {
   const { id: sandboxId } = deps.sandboxes.mustFind(request.sandboxId);
   const name = containerName(sandboxId, request.config);
-  using _name = await deps.store.nameLocks.acquire(name, signal);
+  using _name = await phase('wait for the name', () => deps.store.nameLocks.acquire(name, signal));
   // Held to the end: a sandbox is not stopped while a container is being made in it.
-  using _sandbox = await deps.sandboxes.locks.acquire(sandboxId, signal);
+  using _sandbox = await phase('wait for the pod', () => deps.sandboxes.locks.acquire(sandboxId, signal));
   const sandbox = readySandbox(deps, sandboxId);
   const existing = deps.store.byName(name);
   if (existing !== undefined) {
@@ -54,12 +55,15 @@ export async function createContainer(
   }
   const { reference } = request.config.image;
   if (await isCheckpoint(deps, reference)) {
-    await using source = await openSource(deps, reference, signal);
+    await using source = await phase('checkpoint', () => openSource(deps, reference, signal));
     const draft = reserve(deps, sandbox, request.config, source.image);
     return await make(deps, { draft, sandbox, image: source.image, source }, signal);
   }
-  const image = resolveImage(deps, request.config.image);
-  return await make(deps, { draft: reserve(deps, sandbox, request.config, image), sandbox, image }, signal);
+  const parts = await phase('image and record', () => {
+    const image = resolveImage(deps, request.config.image);
+    return { draft: reserve(deps, sandbox, request.config, image), sandbox, image };
+  });
+  return await make(deps, parts, signal);
 }
 
 /** No reply proves that it was received: the same request again is given the container that nobody has touched since. */
@@ -154,15 +158,17 @@ async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Pro
     const prepared = (toUndo = await prepare(deps, parts, signal));
     signal.throwIfAborted();
     if (parts.source !== undefined) return await standBy(deps, prepared, parts.source);
-    const processes = await createProcesses(deps, prepared, signal);
+    const processes = await phase('create in the runtime', () => createProcesses(deps, prepared, signal));
     const created: Container = { ...prepared, state: { name: 'created', processes } };
     toUndo = created;
-    deps.store.update(draft.id, () => created);
-    deps.exits.watch(draft.id, processes);
-    deps.store.events.emit({ kind: 'created', container: created });
+    await phase('record', () => {
+      deps.store.update(draft.id, () => created);
+      deps.exits.watch(draft.id, processes);
+      deps.store.events.emit({ kind: 'created', container: created });
+    });
     return created;
   } catch (error) {
-    await undo(deps, toUndo, error).finally(() => deps.plugins.abandoned(toUndo));
+    await phase('undo', () => undo(deps, toUndo, error)).finally(() => deps.plugins.abandoned(toUndo));
     throw error;
   }
 }
@@ -177,22 +183,27 @@ async function prepare(
   const paths = containerPaths(deps.stateDirectory, id);
   mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
   const ids = mappedIds(sandbox);
-  const mounts = await deps.mounts.resolve({ config, directory: paths.directory, ids }, signal);
-  const { rootfs } =
+  const mounts = await phase('mounts', () =>
+    deps.mounts.resolve({ config, directory: paths.directory, ids }, signal),
+  );
+  const { rootfs } = await phase('snapshot', () =>
     source === undefined
-      ? await deps.images.prepareSnapshot(id, image.id, ids)
-      : await prepareRestoredRoot(deps, { draft, source }, signal);
+      ? deps.images.prepareSnapshot(id, image.id, ids)
+      : prepareRestoredRoot(deps, { draft, source }, signal),
+  );
   makeRealMountPoints(rootfs);
   const parts = { id, sandbox, config, image, rootfs, mounts };
-  const volumes = await deps.volumes.prepare(parts, signal);
-  const built = await deps.spec.build({ ...parts, cgroupsPath: draft.cgroupsPath, volumes });
+  const volumes = await phase('volumes', () => deps.volumes.prepare(parts, signal));
+  const built = await phase('spec', () =>
+    deps.spec.build({ ...parts, cgroupsPath: draft.cgroupsPath, volumes }),
+  );
   const { container, spec: whole } = await deps.plugins.creating(
     { container: { ...draft, user: built.user }, sandbox, spec: built.spec },
     signal,
   );
   // Before anything lies there, so that recovery would find it.
   if (container.cgroupsPath !== draft.cgroupsPath) deps.store.update(id, () => container);
-  const spec = await deps.mounts.bind(whole, paths);
+  const spec = await phase('bind mounts', () => deps.mounts.bind(whole, paths));
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   const place = logPlaceOf(sandbox, config);
   if (place !== undefined) makeLogPlace(place);

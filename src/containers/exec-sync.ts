@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import { startProcess, type ExecDeps } from './exec.ts';
 
 /** CVE-2022-1708, CVE-2022-31030: a process that never stops writing must not fill the daemon's memory. */
@@ -32,7 +33,9 @@ export async function execSync(
   signal: AbortSignal,
 ): Promise<ExecSyncResult> {
   signal.throwIfAborted();
-  const session = startProcess(deps, { id, command, terminal: false, stdin: false });
+  const session = await phase('start', () =>
+    startProcess(deps, { id, command, terminal: false, stdin: false }),
+  );
   const outputs = Promise.all([collect(session.stdout), collect(session.stderr)]);
   const stopped = Promise.withResolvers<never>();
   const onAbort = (): void => stopped.reject(signal.reason);
@@ -42,8 +45,8 @@ export async function execSync(
       ? undefined
       : setTimeout(() => stopped.reject(timedOut(id, command, timeoutMs)), timeoutMs);
   try {
-    const { exitCode } = await Promise.race([session.exit, stopped.promise]);
-    const [stdout, stderr] = await Promise.race([outputs, stopped.promise]);
+    const { exitCode } = await phase('run', () => Promise.race([session.exit, stopped.promise]));
+    const [stdout, stderr] = await phase('read the output', () => Promise.race([outputs, stopped.promise]));
     return { stdout, stderr, exitCode };
   } catch (error) {
     await session.killTree();

@@ -1,4 +1,5 @@
 import type { ContainerId, SandboxId } from '../lib/ids.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import { containersOf, isAlive } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import { releaseContainer } from './release.ts';
@@ -13,11 +14,11 @@ export async function removeContainer(
   const container = deps.store.get(id);
   if (container === undefined) return;
   if (isAlive(container)) await stopContainer(deps, id, 0, signal);
-  using _ = await deps.store.locks.acquire(id, signal);
+  using _ = await phase('wait for the container', () => deps.store.locks.acquire(id, signal));
   const stopped = deps.store.get(id);
   if (stopped === undefined) return;
   await releaseContainer(deps, stopped);
-  deps.store.delete(id);
+  await phase('record', () => deps.store.delete(id));
   deps.store.events.emit({ kind: 'deleted', container: stopped });
 }
 

@@ -1,6 +1,7 @@
 import { unixNowNs } from '../lib/clock.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import type { Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import { restore } from './checkpoints/stand-by.ts';
@@ -18,7 +19,7 @@ export async function startContainer(
   id: ContainerId,
   signal: AbortSignal,
 ): Promise<void> {
-  using _ = await deps.store.locks.acquire(id, signal);
+  using _ = await phase('wait for the container', () => deps.store.locks.acquire(id, signal));
   const container = deps.store.mustFind(id);
   const { state } = container;
   if (state.name !== 'created')
@@ -29,17 +30,16 @@ export async function startContainer(
   let { processes } = state;
   try {
     await deps.plugins.starting(container, signal);
-    if (processes === undefined) processes = await restore(deps, container, signal);
-    else await deps.runtime.start(container);
+    if (processes === undefined) processes = await phase('restore', () => restore(deps, container, signal));
+    else await phase('start in the runtime', () => deps.runtime.start(container));
   } catch (error) {
     await recordStartError(deps, container, error);
     throw error;
   }
   const startedAtNs = String(unixNowNs());
-  const running = deps.store.update(id, (old) => ({
-    ...old,
-    state: { name: 'running', processes, startedAtNs },
-  }));
+  const running = await phase('record', () =>
+    deps.store.update(id, (old) => ({ ...old, state: { name: 'running', processes, startedAtNs } })),
+  );
   if (state.processes === undefined) deps.exits.watch(id, processes);
   deps.store.events.emit({ kind: 'started', container: running });
 }

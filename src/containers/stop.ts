@@ -3,6 +3,7 @@ import { EngineError } from '../lib/errors.ts';
 import type { ContainerId, SandboxId } from '../lib/ids.ts';
 import { untilAborted } from '../lib/keyed-lock.ts';
 import { recordUnrestored } from './checkpoints/stand-by.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import { containersOf, isAlive, processesOf, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
 import { releaseProcesses } from './release.ts';
@@ -38,10 +39,10 @@ export async function stopContainer(
   const ended = deps.exits.whenEnded(id);
   if (timeoutMs > 0 && container.state.name === 'running') {
     await deps.runtime.kill(container, container.stopSignal);
-    if (await endsWithin(ended, timeoutMs, signal)) return;
+    if (await phase('end by itself', () => endsWithin(ended, timeoutMs, signal))) return;
   }
   await deps.runtime.kill(container, 'SIGKILL');
-  if (await endsWithin(ended, killDeadlineMs, signal)) return;
+  if (await phase('end by SIGKILL', () => endsWithin(ended, killDeadlineMs, signal))) return;
   throw new EngineError(
     'deadline-exceeded',
     `stop container ${id}: its process did not end ${killDeadlineMs / 1000} s after SIGKILL`,
@@ -64,7 +65,7 @@ async function settled(
   id: ContainerId,
   signal: AbortSignal,
 ): Promise<Container | undefined> {
-  using _ = await deps.store.locks.acquire(id, signal);
+  using _ = await phase('wait for the container', () => deps.store.locks.acquire(id, signal));
   return deps.store.get(id);
 }
 

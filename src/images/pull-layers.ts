@@ -2,10 +2,14 @@
 import { isKind } from '../lib/errors.ts';
 import type { ChainId, DiffId, Digest } from '../lib/ids.ts';
 import { Semaphore } from '../lib/semaphore.ts';
+import { phase, phaseOfStream } from '../telemetry/traces/phase.ts';
 import type { Images } from './images.ts';
 import type { Descriptor } from './manifest.ts';
 import { downloadBlob } from './registry/blob.ts';
 import type { Repository } from './registry/client.ts';
+
+/** Of a digest in the name of a phase, with the name of its hash. */
+const shownDigestLength = 'sha256:'.length + 12;
 
 export interface LayerProgress {
   readonly digest: Digest;
@@ -107,7 +111,9 @@ async function joinOrPull(
   };
   for (;;) {
     try {
-      await deps.unpacks.do(layer.chainId, signal, pull);
+      const what = deps.unpacks.isUnderWay(layer.chainId) ? 'wait for layer' : 'layer';
+      const name = `${what} ${layer.descriptor.digest.slice(0, shownDigestLength)}`;
+      await phase(name, () => deps.unpacks.do(layer.chainId, signal, pull));
       return;
     } catch (error) {
       if (isOurs || signal.aborted) throw error;
@@ -128,8 +134,8 @@ async function ensureLayer(deps: LayerDeps, layer: OneLayer, signal: AbortSignal
       });
       return;
     }
-    using _turn = await layer.turn.acquire(signal);
-    using _download = await deps.downloads.acquire(signal);
+    using _turn = await phase('wait for a turn', () => layer.turn.acquire(signal));
+    using _download = await phase('wait for other downloads', () => deps.downloads.acquire(signal));
     await unpackFromHosts(deps, layer, signal);
   });
 }
@@ -152,7 +158,7 @@ async function unpackLayer(deps: LayerDeps, layer: OneLayer, signal: AbortSignal
   const { descriptor, chainId, onProgress } = layer;
   const progress = { digest: descriptor.digest, sizeBytes: descriptor.sizeBytes };
   let receivedBytes = 0;
-  const source = downloadBlob(layer.repository, {
+  const blob = downloadBlob(layer.repository, {
     descriptor,
     what: layer.what,
     onBytes: (count) => {
@@ -161,13 +167,15 @@ async function unpackLayer(deps: LayerDeps, layer: OneLayer, signal: AbortSignal
     },
     signal,
   });
-  await deps.layers.unpack({
-    source,
-    mediaType: descriptor.mediaType,
-    chainId,
-    parentChainIds: layer.parentChainIds,
-    expectedDiffId: layer.diffId,
-    signal,
-  });
+  await phase('unpack', () =>
+    deps.layers.unpack({
+      source: phaseOfStream('download', blob),
+      mediaType: descriptor.mediaType,
+      chainId,
+      parentChainIds: layer.parentChainIds,
+      expectedDiffId: layer.diffId,
+      signal,
+    }),
+  );
   onProgress?.({ ...progress, state: 'complete', receivedBytes });
 }

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { EngineError } from '../lib/errors.ts';
-import type { ChainId } from '../lib/ids.ts';
+import type { ChainId, Digest } from '../lib/ids.ts';
 import { chainIdsOf } from './chain-id.ts';
 import { collectGarbage } from './garbage-collection.ts';
 import type { Image, ImageRecord } from './image-record.ts';
@@ -21,6 +21,7 @@ import {
   parseReference,
   tagReference,
 } from './reference.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import { openRepository, type Repository } from './registry/client.ts';
 import type { RegistryAuth } from './registry/credentials.ts';
 import { registryHosts } from './registry/hosts.ts';
@@ -44,8 +45,12 @@ export interface PullRequest {
 export async function pullImage(deps: Images, request: PullRequest, signal: AbortSignal): Promise<Image> {
   const reference = parseReference(request.reference);
   const platform = request.platform ?? hostPlatform();
-  return await deps.pulls.do(flightKey(reference, platform, request.auth), signal, (flightSignal) =>
-    pullAlone(deps, { ...request, reference, platform }, flightSignal),
+  const key = flightKey(reference, platform, request.auth);
+  const what = deps.pulls.isUnderWay(key) ? 'wait for the same pull' : 'pull';
+  return await phase(what, () =>
+    deps.pulls.do(key, signal, (flightSignal) =>
+      pullAlone(deps, { ...request, reference, platform }, flightSignal),
+    ),
   );
 }
 
@@ -60,7 +65,7 @@ async function pullAlone(deps: Images, work: PullWork, signal: AbortSignal): Pro
     return await pullLeased(deps, { ...work, lease }, signal);
   } catch (error) {
     // Only after the lease is gone: what this pull brought and nobody else needs goes again.
-    await collectGarbage(deps);
+    await phase('undo', () => collectGarbage(deps));
     signal.throwIfAborted();
     throw EngineError.from(error);
   }
@@ -74,10 +79,9 @@ async function pullLeased(
   const { reference, lease } = work;
   const name = canonicalString(reference);
   const repository = await openRemote(deps, work);
-  const resolved = await resolveRemote(
-    { content: deps.content, repository },
-    { reference, platform: work.platform, lease: (digest) => lease.add(digest) },
-    signal,
+  const wanted = { reference, platform: work.platform, lease: (digest: Digest) => lease.add(digest) };
+  const resolved = await phase('manifest', () =>
+    resolveRemote({ content: deps.content, repository }, wanted, signal),
   );
   const chainIds = chainIdsOf(resolved.config.diffIds);
   for (const chainId of chainIds) lease.add(chainId);
@@ -93,9 +97,11 @@ async function pullLeased(
     },
     signal,
   );
-  for (const { digest, bytes } of resolved.documents) await deps.content.write(digest, bytes);
-  signal.throwIfAborted();
-  return deps.store.commit(toRecord(deps, { reference, resolved, chainIds }));
+  return await phase('commit', async () => {
+    for (const { digest, bytes } of resolved.documents) await deps.content.write(digest, bytes);
+    signal.throwIfAborted();
+    return deps.store.commit(toRecord(deps, { reference, resolved, chainIds }));
+  });
 }
 
 async function openRemote(deps: Images, work: PullWork): Promise<Repository> {

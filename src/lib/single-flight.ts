@@ -13,6 +13,11 @@ interface Flight<T> {
 export class SingleFlight<K extends string, T> {
   readonly #flights = new Map<K, Flight<T>>();
 
+  /** Whether `do` would join work that is being done. */
+  isUnderWay(key: K): boolean {
+    return this.#flights.has(key);
+  }
+
   async do(key: K, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     const flight = this.#flights.get(key) ?? this.#start(key, work);

@@ -11,6 +11,7 @@ import {
 import { messageOf } from '../lib/errors.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { Log } from '../telemetry/log.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import type { PluginRequest } from './connection.ts';
 import type { PluginEvent } from './events.ts';
 import { emptyAdjustment, mergeAdjustment } from './merge/adjustment.ts';
@@ -190,7 +191,8 @@ export class PluginSet {
   }
 
   async #turn(signal: AbortSignal | undefined): Promise<Disposable | undefined> {
-    return this.isEmpty ? undefined : await this.#turns.acquire('turn', signal);
+    if (this.isEmpty) return undefined;
+    return await phase('wait for NRI plugins', () => this.#turns.acquire('turn', signal));
   }
 
   async #logged(work: () => Promise<void>): Promise<void> {

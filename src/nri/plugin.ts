@@ -1,6 +1,7 @@
 import type { Container, Event, PodSandbox } from '../gen/nri/v1alpha1/api.ts';
 import { EngineError, isKind, messageOf } from '../lib/errors.ts';
 import type { Log } from '../telemetry/log.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import type { PluginConnection, PluginMethod, PluginRequest, PluginResponse } from './connection.ts';
 import { eventNumbers, isSubscribed, type PluginEvent } from './events.ts';
 import { RemoteError, statusCode } from './ttrpc/status.ts';
@@ -75,6 +76,13 @@ export class Plugin {
     request: PluginRequest<E>,
   ): Promise<PluginResponse<E> | undefined> {
     if (!this.listensTo(event)) return undefined;
+    return await phase(`NRI plugin ${this.label}`, async () => await this.#deliver(event, request));
+  }
+
+  async #deliver<E extends PluginEvent>(
+    event: E,
+    request: PluginRequest<E>,
+  ): Promise<PluginResponse<E> | undefined> {
     await this.#synchronized.promise;
     if (!this.isOpen || this.#unimplemented.has(event)) return await this.#deliverAsState(event, request);
     try {

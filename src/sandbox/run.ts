@@ -3,6 +3,7 @@ import { EngineError } from '../lib/errors.ts';
 import { newSandboxId, type SandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
 import { undoFailed } from '../lib/undo.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import type { PinnedKind, SandboxDeps } from './deps.ts';
 import { makeSandboxFiles } from './files.ts';
 import { isHolderGone } from './holder-ended.ts';
@@ -37,17 +38,17 @@ export async function runSandbox(
   if (podIds(config) !== undefined)
     deps.runtimes.mustMapUsers(runtimeHandler, config.namespaces.network.mode === 'node');
   const name = sandboxName(config);
-  using _ = await deps.store.nameLocks.acquire(name, signal);
+  using _ = await phase('wait for the name', () => deps.store.nameLocks.acquire(name, signal));
   const existing = deps.store.byName(name);
   if (existing !== undefined) {
     if (isRetryOf(existing, config, runtimeHandler)) return existing;
     throw new EngineError('already-exists', `pod sandbox name ${name} is in use by ${existing.id}`);
   }
-  const sandbox = reserve(deps, config, runtimeHandler);
+  const sandbox = await phase('record', () => reserve(deps, config, runtimeHandler));
   try {
     return await build(deps, sandbox, signal);
   } catch (error) {
-    await undo(deps, sandbox, error).finally(() => deps.plugins.abandoned(sandbox));
+    await phase('undo', () => undo(deps, sandbox, error)).finally(() => deps.plugins.abandoned(sandbox));
     throw error;
   }
 }
@@ -79,21 +80,24 @@ function reserve(deps: SandboxDeps, config: PodConfig, runtimeHandler: string): 
 
 async function build(deps: SandboxDeps, sandbox: Sandbox, signal: AbortSignal): Promise<Sandbox> {
   const { id, config } = sandbox;
-  const namespaces = await pinNamespaces(deps, sandbox);
+  const namespaces = await phase('namespaces', () => pinNamespaces(deps, sandbox));
   signal.throwIfAborted();
-  const ips = namespaces.net === undefined ? [] : await attach(deps, sandbox, namespaces.net, signal);
-  makeSandboxFiles(sandboxPaths(deps.stateDirectory, id), config, ips);
-  if (sandbox.cgroup.isOwn) deps.cgroups.makeOwn(sandbox.cgroup.parent);
+  const { net } = namespaces;
+  const ips = net === undefined ? [] : await phase('network', () => attach(deps, sandbox, net, signal));
+  await phase('files', () => makeSandboxFiles(sandboxPaths(deps.stateDirectory, id), config, ips));
+  if (sandbox.cgroup.isOwn) await phase('cgroup', () => deps.cgroups.makeOwn(sandbox.cgroup.parent));
   const held = await holdPidNamespace(deps, sandbox, namespaces, signal);
   const state = { name: 'ready', ips, ...held } as const;
   await deps.plugins.running({ ...sandbox, state }, signal);
   signal.throwIfAborted();
   // Its end was told while no record named it; from the record on the end stops the pod.
   if (isHolderGone(state)) throw holderGone(id);
-  const ready = deps.store.update(id, (old) => ({ ...old, state }));
-  deps.store.events.emit({ kind: 'created', sandbox: ready });
-  deps.store.events.emit({ kind: 'started', sandbox: ready });
-  return ready;
+  return await phase('record', () => {
+    const ready = deps.store.update(id, (old) => ({ ...old, state }));
+    deps.store.events.emit({ kind: 'created', sandbox: ready });
+    deps.store.events.emit({ kind: 'started', sandbox: ready });
+    return ready;
+  });
 }
 
 async function pinNamespaces(deps: SandboxDeps, { id, config }: Sandbox): Promise<SandboxNamespaces> {
@@ -152,7 +156,9 @@ async function holdPidNamespace(
   signal: AbortSignal,
 ) {
   if (sandbox.config.namespaces.pid.mode !== 'pod') return { namespaces };
-  const { process: holder, monitor: holderMonitor } = await deps.holder.start(sandbox, namespaces, signal);
+  const { process: holder, monitor: holderMonitor } = await phase('holder of the PID namespace', () =>
+    deps.holder.start(sandbox, namespaces, signal),
+  );
   return { namespaces: { ...namespaces, pid: `/proc/${holder.pid}/ns/pid` }, holder, holderMonitor };
 }
 

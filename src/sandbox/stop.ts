@@ -1,5 +1,6 @@
 import { messageOf } from '../lib/errors.ts';
 import type { SandboxId } from '../lib/ids.ts';
+import { phase } from '../telemetry/traces/phase.ts';
 import type { SandboxDeps } from './deps.ts';
 import type { Sandbox } from './sandbox.ts';
 import { teardownSandbox } from './teardown.ts';
@@ -9,7 +10,7 @@ import { teardownSandbox } from './teardown.ts';
  * several times, and again after a failure, which then finishes what was left.
  */
 export async function stopSandbox(deps: SandboxDeps, id: SandboxId, signal: AbortSignal): Promise<void> {
-  using _ = await deps.store.locks.acquire(id, signal);
+  using _ = await phase('wait for the pod', () => deps.store.locks.acquire(id, signal));
   const sandbox = deps.store.get(id);
   if (sandbox !== undefined) await stopLocked(deps, sandbox);
 }
@@ -18,7 +19,7 @@ export async function stopSandbox(deps: SandboxDeps, id: SandboxId, signal: Abor
 export async function stopLocked(deps: SandboxDeps, sandbox: Sandbox): Promise<Sandbox> {
   if (sandbox.state.name === 'not-ready') return sandbox;
   try {
-    await deps.containers.stopAll(sandbox.id);
+    await phase('stop its containers', () => deps.containers.stopAll(sandbox.id));
     await deps.plugins.stopping(sandbox);
     await teardownSandbox(deps, sandbox);
   } catch (error) {
@@ -28,10 +29,8 @@ export async function stopLocked(deps: SandboxDeps, sandbox: Sandbox): Promise<S
     }));
     throw error;
   }
-  const stopped = deps.store.update(sandbox.id, (old) => ({
-    ...old,
-    state: { name: 'not-ready', stoppedAtMs: Date.now() },
-  }));
+  const state = { name: 'not-ready', stoppedAtMs: Date.now() } as const;
+  const stopped = await phase('record', () => deps.store.update(sandbox.id, (old) => ({ ...old, state })));
   deps.store.events.emit({ kind: 'stopped', sandbox: stopped });
   return stopped;
 }

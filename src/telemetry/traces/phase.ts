@@ -18,6 +18,19 @@ export function withTrace<T>(trace: OpenTrace, work: () => T): T {
   return enclosing.run({ trace, index: -1 }, work);
 }
 
+/** The same bytes, whose reading is a phase: from the first to the last one, or until the reader leaves. */
+export async function* phaseOfStream<T>(name: string, source: AsyncIterable<T>): AsyncGenerator<T> {
+  const around = enclosing.getStore();
+  const index = around?.trace.openPhase(name, around.index);
+  let hasFailed = true;
+  try {
+    yield* source;
+    hasFailed = false;
+  } finally {
+    if (index !== undefined) around?.trace.closePhase(index, hasFailed);
+  }
+}
+
 /** Does `work` as a phase of the request that asked for it, and gives its result or its error. See `Phase` for names. */
 export async function phase<T>(name: string, work: () => T | Promise<T>): Promise<T> {
   const around = enclosing.getStore();
