@@ -50,6 +50,24 @@ test('every kind of entry, with owner, mode and time', async () => {
   assert.equal(record.inodes, 9);
 });
 
+test('more directories with directories in them than are kept open', async () => {
+  const names = Array.from({ length: 600 }, (_, index) => `d${index}`);
+  const root = await unpack(
+    archive(
+      ...names.flatMap((name, index) => [
+        entry({ name: `${name}/`, mtime: 1_000_000 + index }),
+        entry({ name: `${name}/below/`, mtime: 2_000_000 + index }),
+        entry({ name: `${name}/below/file` }, name),
+      ]),
+    ),
+  );
+  for (const [index, name] of names.entries()) {
+    const times = [name, `${name}/below`].map((path) => lstatSync(join(root, path)).mtimeMs / 1000);
+    assert.deepEqual(times, [1_000_000 + index, 2_000_000 + index], name);
+    assert.equal(readFileSync(join(root, name, 'below/file'), 'utf8'), name);
+  }
+});
+
 test('containerd#8881, containerd#13030: whiteouts and opaque directories, with nothing below to hide (parallel unpack)', async () => {
   const root = await unpack(
     archive(

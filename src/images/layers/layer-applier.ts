@@ -119,8 +119,9 @@ export class LayerApplier implements TarSink, Disposable {
     this.#tree.forget();
     for (const [path, time] of this.#directoryTimes) {
       const slash = path.lastIndexOf('/');
-      const dirFd = this.#tree.find(slash === -1 ? '' : path.slice(0, slash));
+      // Before the descriptor is taken: trimming closes those that were given before.
       this.#tree.trim();
+      const dirFd = this.#tree.find(slash === -1 ? '' : path.slice(0, slash));
       if (dirFd !== undefined)
         setTimeIfThere(dirFd, path === '' ? '.' : nativeName(path.slice(slash + 1)), time);
     }
