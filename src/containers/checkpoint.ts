@@ -14,11 +14,11 @@ export interface CheckpointRequest {
   readonly id: ContainerId;
   /** Where the archive is written: an absolute path in a directory that exists, of a file that does not. */
   readonly location: string;
-  /** 0 for no limit but the request's own. */
+  /** 0 for as long as it may take at most, half an hour; more than that is taken for that. */
   readonly timeoutMs: number;
 }
 
-/** Of a request that names none and has no deadline. */
+/** A container stands still for no longer than this, whatever the request says. */
 const longestMs = 30 * 60_000;
 
 /**

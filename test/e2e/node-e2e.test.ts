@@ -1,5 +1,5 @@
 // test-minutes: 15
-/** A dozen specs of Kubernetes' node conformance suite, of different areas; all of them are `npm run conformance:node`. */
+/** Some specs of Kubernetes' node conformance suite, one or two of each area; all of them are `npm run conformance:node`. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -42,8 +42,8 @@ export class LeaseDirectories {
   readonly #rested = new Map<string, Map<string, string>>();
 
   /**
-   * Runs synchronous work with the directory locked against everybody. The directory is made if `create` is set;
-   * without it a directory that is not there is given as undefined.
+   * Runs synchronous work with the directory locked against everybody. A directory that is not there is made (`create`), or given
+   * as undefined (`existing`).
    * @throws EngineError unavailable when another process keeps the lock
    */
   async locked<T>(

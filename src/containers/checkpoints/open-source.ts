@@ -27,8 +27,7 @@ const openFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOC
 
 /**
  * Whether a request is for a checkpoint, as far as this node restores any: by the path of an archive, or by an image that says so.
- * @returns undefined for an ordinary image
- * @throws EngineError failed-precondition where restoring is off; not-found
+ * @throws EngineError failed-precondition for a path where restoring from archives is off, invalid-argument for an ambiguous id
  */
 export async function isCheckpoint(deps: ContainerDeps, reference: string): Promise<boolean> {
   const { directories, images } = deps.checkpoints.sources;

@@ -106,8 +106,11 @@ function podSettings({ sandboxes, stateDirectory }: ContainerDeps, id: SandboxId
 }
 
 function readSpec({ stateDirectory }: Pick<ContainerDeps, 'stateDirectory'>, id: ContainerId): Spec {
-  const file = join(containerPaths(stateDirectory, id).bundle, 'config.json');
-  return JSON.parse(readFileSync(file, 'utf8')) as Spec;
+  return JSON.parse(readFileSync(specFile(stateDirectory, id), 'utf8')) as Spec;
+}
+
+function specFile(stateDirectory: string, id: ContainerId): string {
+  return join(containerPaths(stateDirectory, id).bundle, 'config.json');
 }
 
 function optionsFile({ stateDirectory }: Pick<ContainerDeps, 'stateDirectory'>, id: ContainerId): string {
@@ -125,8 +128,8 @@ function writeRestoreSpec(deps: ContainerDeps, container: Container, spec: Spec,
   const mounts = spec.mounts.flatMap((mount) =>
     mount.type === 'cgroup' ? ownCgroups(mount, images, path) : [mount],
   );
-  const bundle = join(containerPaths(deps.stateDirectory, id).bundle, 'config.json');
-  writeFileSync(bundle, JSON.stringify({ ...spec, mounts, annotations }), { mode: 0o600 });
+  const changed = { ...spec, mounts, annotations };
+  writeFileSync(specFile(deps.stateDirectory, id), JSON.stringify(changed), { mode: 0o600 });
 }
 
 /** With cgroup v1, runc 1.5 and before restore the cgroups that runc itself is in: those of the engine's monitors. */

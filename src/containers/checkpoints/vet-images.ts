@@ -28,7 +28,16 @@ export function vetImages(spec: Spec, directory: string): void {
 }
 
 /** Field numbers of CRIU's images/cgroup.proto. */
-const cgroup = { sets: 1, controllers: 2, members: 2, dirs: 2, children: 2, name: 1, path: 2 } as const;
+const cgroup = {
+  sets: 1,
+  controllers: 2,
+  members: 2,
+  dirs: 2,
+  children: 2,
+  properties: 3,
+  name: 1,
+  path: 2,
+} as const;
 
 /** The runtime puts the container's cgroup in the place of its old one; no name may lead out of it again. */
 function vetCgroups(directory: string): void {
@@ -45,7 +54,7 @@ const maxDepth = 64;
 function vetDirectory(dir: Message, depth: number): void {
   if (depth > maxDepth) throw tooMuch('its cgroups are too deep');
   vetPath(textOf(dir, cgroup.name));
-  for (const property of messagesIn(dir, 3))
+  for (const property of messagesIn(dir, cgroup.properties))
     if (/\/|^\.\.?$/.test(textOf(property, cgroup.name))) throw tooMuch('a cgroup property of it is a path');
   for (const child of messagesIn(dir, cgroup.children)) vetDirectory(child, depth + 1);
 }
