@@ -98,14 +98,17 @@ export interface Hook {
   readonly timeout?: number;
 }
 
-export interface Hooks {
-  readonly prestart?: readonly Hook[];
-  readonly createRuntime?: readonly Hook[];
-  readonly createContainer?: readonly Hook[];
-  readonly startContainer?: readonly Hook[];
-  readonly poststart?: readonly Hook[];
-  readonly poststop?: readonly Hook[];
-}
+/** In the order of a container's life. */
+export const hookKinds = [
+  'prestart',
+  'createRuntime',
+  'createContainer',
+  'startContainer',
+  'poststart',
+  'poststop',
+] as const;
+
+export type Hooks = { readonly [Kind in (typeof hookKinds)[number]]?: readonly Hook[] };
 
 export type NamespaceType = 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'user' | 'cgroup' | 'time';
 

@@ -6,7 +6,7 @@
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { EngineError, messageOf } from '../../lib/errors.ts';
-import type { Device, Hook, Hooks, Mount } from '../../oci/spec-types.ts';
+import { hookKinds, type Device, type Hook, type Hooks, type Mount } from '../../oci/spec-types.ts';
 import { cleanPath } from './clean-path.ts';
 import { invalidField } from './invalid-field.ts';
 import type { GrantedDevice } from './spec-input.ts';
@@ -21,14 +21,6 @@ export interface CdiEdits {
   readonly additionalGids: readonly number[];
 }
 
-const hookNames = [
-  'prestart',
-  'createRuntime',
-  'createContainer',
-  'startContainer',
-  'poststart',
-  'poststop',
-] as const;
 const absolute = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
 const id = z
   .number()
@@ -66,7 +58,7 @@ const editsSchema = z.object({
   hooks: z
     .array(
       z.object({
-        hookName: z.enum(hookNames),
+        hookName: z.enum(hookKinds),
         path: absolute,
         args: z.array(z.string()).optional(),
         env: z.array(z.string()).optional(),
@@ -238,7 +230,7 @@ function toOciMount({ hostPath, containerPath, type, options }: RawEdits['mounts
 }
 
 function collectHooks(edits: readonly RawEdits[]): Hooks {
-  const byName = new Map<(typeof hookNames)[number], Hook[]>();
+  const byName = new Map<(typeof hookKinds)[number], Hook[]>();
   for (const { hookName, path, args, env, timeout } of edits.flatMap(({ hooks }) => hooks)) {
     const hook: Hook = {
       path,

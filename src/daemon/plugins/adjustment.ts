@@ -16,6 +16,7 @@ import {
 } from '../../gen/nri/v1alpha1/api.ts';
 import type { ListChange, MapChange, SpecAdjustment } from '../../containers/spec/adjust/spec-adjustment.ts';
 import { EngineError } from '../../lib/errors.ts';
+import { removalOf } from '../../nri/merge/owners.ts';
 import type { Device, DeviceRule, Hooks, Seccomp } from '../../oci/spec-types.ts';
 import { nameOf, numberOf } from './numbers.ts';
 import { resourcesFromWire } from './resources.ts';
@@ -102,18 +103,14 @@ function linuxFromWire(linux: LinuxContainerAdjustment | undefined): LinuxPart {
   };
 }
 
-function removalIn(key: string): string | undefined {
-  return key.startsWith('-') ? key.slice(1) : undefined;
-}
-
 function listChange<W, T>(
   entries: readonly W[],
   keyOf: (entry: W) => string,
   translate: (entry: W) => T,
 ): ListChange<T> {
   return {
-    remove: entries.flatMap((entry) => removalIn(keyOf(entry)) ?? []),
-    set: entries.filter((entry) => removalIn(keyOf(entry)) === undefined).map(translate),
+    remove: entries.flatMap((entry) => removalOf(keyOf(entry)) ?? []),
+    set: entries.filter((entry) => removalOf(keyOf(entry)) === undefined).map(translate),
   };
 }
 

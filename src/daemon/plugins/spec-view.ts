@@ -7,16 +7,16 @@ import {
   LinuxSchedulerPolicy,
   LinuxSeccomp,
 } from '../../gen/nri/v1alpha1/api.ts';
-import type { Hooks, Linux, ProcessSpec, Rlimit, Seccomp, Spec } from '../../oci/spec-types.ts';
+import {
+  hookKinds,
+  type Hooks,
+  type Linux,
+  type ProcessSpec,
+  type Rlimit,
+  type Seccomp,
+  type Spec,
+} from '../../oci/spec-types.ts';
 
-const hookKinds = [
-  'prestart',
-  'createRuntime',
-  'createContainer',
-  'startContainer',
-  'poststart',
-  'poststop',
-] as const;
 const unlimited = 2n ** 64n - 1n;
 
 /** The part of a plugin's view that the spec holds. */

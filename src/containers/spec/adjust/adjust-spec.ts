@@ -3,9 +3,17 @@
  * a mistake of theirs must not open the node. Pure.
  */
 import { EngineError } from '../../../lib/errors.ts';
-import type { Hooks, Mount, Namespace, NamespaceType, ProcessSpec, Spec } from '../../../oci/spec-types.ts';
+import {
+  hookKinds,
+  type Hooks,
+  type Mount,
+  type Namespace,
+  type NamespaceType,
+  type ProcessSpec,
+  type Spec,
+} from '../../../oci/spec-types.ts';
 import { checkSysctls } from '../../../sandbox/sysctls.ts';
-import type { PodConfig } from '../../../sandbox/pod-config.ts';
+import type { LinuxResources, PodConfig } from '../../../sandbox/pod-config.ts';
 import { isControlInput } from '../annotations.ts';
 import type { CdiEdits } from '../cdi.ts';
 import { cleanPath } from '../clean-path.ts';
@@ -19,7 +27,6 @@ import { adjustEnv } from './env.ts';
 import { changedList, changedMap } from './entries.ts';
 import { adjustMounts, relabelOption } from './mounts.ts';
 import type { SpecAdjustment } from './spec-adjustment.ts';
-import type { LinuxResources } from '../../../sandbox/pod-config.ts';
 
 export interface AdjustInput {
   readonly spec: Spec;
@@ -155,15 +162,6 @@ function adjustNamespaces(
   });
   return changedList(namespaces, ({ type }) => type, { remove: change.remove, set });
 }
-
-const hookKinds = [
-  'prestart',
-  'createRuntime',
-  'createContainer',
-  'startContainer',
-  'poststart',
-  'poststop',
-] as const;
 
 function joinHooks(first: Hooks, second: Hooks): Hooks {
   const kinds = hookKinds.map((kind) => [kind, [...(first[kind] ?? []), ...(second[kind] ?? [])]] as const);
