@@ -70,10 +70,15 @@ function busyboxEntries(): readonly LayerEntry[] {
     directory('var/spool/mail'),
     { name: 'var/run', type: 'symlink', linkname: '/run' },
     copyOf(program, 'bin/busybox'),
-    // Hard links: a mount over one applet must not hide all of them.
+    // Hard links: a mount over one applet must not hide all of them. Some engines give a link's mode to the file.
     ...applets
       .filter((name) => name !== 'busybox')
-      .map((name): LayerEntry => ({ name: `bin/${name}`, type: 'link', linkname: 'bin/busybox' })),
+      .map((name): LayerEntry => ({
+        name: `bin/${name}`,
+        type: 'link',
+        linkname: 'bin/busybox',
+        mode: 0o755,
+      })),
     { name: 'etc/passwd', content: users },
     { name: 'etc/group', content: groups },
     { name: 'etc/shadow', mode: 0o600, content: 'root:*:::::::\n' },
