@@ -1,0 +1,202 @@
+/** The two engines, each as its users run it, on networks of their own of one kind. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { env, execPath } from 'node:process';
+import { type Background, startBackground, untilListening } from '../node-e2e/background.ts';
+import { CriConnection, decode, prepare } from './cri.ts';
+import { pauseReference } from './images.ts';
+
+export interface EngineParts {
+  /** Of Gantry, `dist/main.js`; of containerd, the folder of its programs. */
+  readonly program: string;
+  /** The OCI runtime's file. */
+  readonly runtime: string;
+  readonly directory: string;
+  readonly registry: string;
+}
+
+const readyTimeoutMs = 120_000;
+
+interface Start {
+  readonly name: string;
+  readonly argv: readonly string[];
+  readonly socket: string;
+  /** What the command lines of its helpers hold. */
+  readonly helpers: RegExp;
+}
+
+/** A running engine. */
+export class Engine implements AsyncDisposable {
+  readonly name: string;
+  readonly #start: Start;
+  readonly #log: string;
+  #process: Background | undefined;
+  #connection: CriConnection | undefined;
+
+  constructor(start: Start, directory: string) {
+    this.name = start.name;
+    this.#start = start;
+    this.#log = join(directory, `${start.name}.log`);
+  }
+
+  get cri(): CriConnection {
+    if (this.#connection === undefined) throw new Error(`${this.name} is not running`);
+    return this.#connection;
+  }
+
+  /** Starts it and waits until its socket takes connections. */
+  async start(): Promise<void> {
+    const process = startBackground(this.#start.argv, { log: this.#log });
+    this.#process = process;
+    await untilListening(process, { socket: this.#start.socket, log: this.#log, timeoutMs: readyTimeoutMs });
+    this.#connection = new CriConnection(this.#start.socket);
+  }
+
+  /** Ends the daemon; containers live on. */
+  async stop(): Promise<void> {
+    this.#connection?.[Symbol.dispose]();
+    this.#connection = undefined;
+    await this.#process?.[Symbol.asyncDispose]();
+    this.#process = undefined;
+  }
+
+  /** `containerd v2.3.4`. */
+  async version(): Promise<string> {
+    const answer = await this.cri.send(prepare('Version', { version: '0.1.0' }));
+    const { runtimeName, runtimeVersion } = decode<Record<string, string>>('Version', answer);
+    return `${runtimeName} ${runtimeVersion}`;
+  }
+
+  /** Pids of the daemon, and of what it has running beside containers (monitors, shims, pause processes). */
+  pids(): { readonly daemon: readonly number[]; readonly helpers: readonly number[] } {
+    const marker = this.#start.argv.at(-1) ?? '';
+    const all = commandLines();
+    const isDaemon = ([, line]: readonly [number, string]): boolean =>
+      line.includes(marker) && !line.startsWith('/bin/sh');
+    return {
+      daemon: all.filter(isDaemon).map(([pid]) => pid),
+      helpers: all
+        .filter((entry) => !isDaemon(entry) && this.#start.helpers.test(entry[1]))
+        .map(([pid]) => pid),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+function commandLines(): (readonly [pid: number, line: string])[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        return [
+          [Number(name), readFileSync(`/proc/${name}/cmdline`, 'latin1').replaceAll('\0', ' ')] as const,
+        ];
+      } catch {
+        return [];
+      }
+    });
+}
+
+/** The same list of plugins for both; each has a bridge and a /16 of its own. */
+function writeNetwork(directory: string, name: string, subnet: string): string {
+  const place = join(directory, `${name}-net.d`);
+  mkdirSync(place);
+  const ipam = { type: 'host-local', ranges: [[{ subnet }]], routes: [{ dst: '0.0.0.0/0' }] };
+  const bridge = {
+    type: 'bridge',
+    bridge: `${name.slice(0, 8)}0`,
+    isGateway: true,
+    ipMasq: true,
+    hairpinMode: true,
+    ipam,
+  };
+  const plugins = [bridge, { type: 'portmap', capabilities: { portMappings: true } }];
+  writeFileSync(
+    join(place, '10-bridge.conflist'),
+    JSON.stringify({ cniVersion: '1.0.0', name: `bench-${name}`, plugins }),
+  );
+  return place;
+}
+
+export function gantry({ program, runtime, directory }: EngineParts): Engine {
+  const config = join(directory, 'gantry.toml');
+  writeFileSync(
+    config,
+    `[log]
+level = "warn"
+[nri]
+enabled = false
+[cni]
+conf_dir = "${writeNetwork(directory, 'gantry', '10.88.0.0/16')}"
+[runtime]
+default_handler = "bench"
+[runtime.handlers.bench]
+path = "${runtime}"
+`,
+  );
+  const argv = [execPath, program, '--config', config];
+  return new Engine(
+    { name: 'gantry', argv, socket: '/run/gantry/gantry.sock', helpers: /conmon/ },
+    directory,
+  );
+}
+
+export function containerd({ program, runtime, directory, registry }: EngineParts): Engine {
+  const socket = '/run/containerd/containerd.sock';
+  const config = join(directory, 'containerd.toml');
+  const cri = `plugins.'io.containerd.cri.v1`;
+  writeFileSync(
+    config,
+    `version = 3
+root = '/var/lib/gantry/containerd'
+state = '/run/containerd'
+[grpc]
+address = '${socket}'
+[debug]
+level = 'warn'
+[plugins.'io.containerd.nri.v1.nri']
+disable = true
+[${cri}.images'.pinned_images]
+sandbox = '${pauseReference(registry)}'
+[${cri}.runtime']
+# Where the node may not lower the scores of processes, pause processes keep the daemon's.
+restrict_oom_score_adj = true
+[${cri}.runtime'.cni]
+bin_dirs = ['/opt/cni/bin', '/usr/lib/cni']
+conf_dir = '${writeNetwork(directory, 'containerd', '10.89.0.0/16')}'
+[${cri}.runtime'.containerd]
+default_runtime_name = 'bench'
+[${cri}.runtime'.containerd.runtimes.bench]
+runtime_type = 'io.containerd.runc.v2'
+[${cri}.runtime'.containerd.runtimes.bench.options]
+BinaryName = '${runtime}'
+`,
+  );
+  const argv = [
+    'env',
+    `PATH=${program}:${env['PATH'] ?? ''}`,
+    join(program, 'containerd'),
+    '--config',
+    config,
+  ];
+  return new Engine(
+    { name: 'containerd', argv, socket, helpers: /containerd-shim|pause-process/ },
+    directory,
+  );
+}
+
+/** What was measured on: `crun 1.21, Linux 6.18.44, 2 CPUs, ...`. */
+export function describeMachine(runtime: string): string {
+  const cpus = readFileSync('/proc/cpuinfo', 'utf8');
+  const model = /^model name\s*: (.*)$/m.exec(cpus)?.[1] ?? 'unknown processor';
+  const count = [...cpus.matchAll(/^processor\s*:/gm)].length;
+  const memoryKb = Number(/^MemTotal:\s*(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0);
+  const [version = ''] = execFileSync(runtime, ['--version'], { encoding: 'utf8' }).split('\n');
+  const kernel = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim();
+  const load = readFileSync('/proc/loadavg', 'utf8').split(' ')[0] ?? '';
+  return `${version}; Linux ${kernel}; ${count} x ${model}; ${Math.round(memoryKb / 2 ** 20)} GiB; load at the start ${load}`;
+}

@@ -1,0 +1,33 @@
+/** What processes take, as the kernel counts it. */
+import { readFileSync } from 'node:fs';
+
+/** Their proportional set size: shared pages count for each user's share. Processes that have ended count nothing. */
+export function proportionalSetMb(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + proportionalSetKb(pid), 0) / 1024;
+}
+
+function proportionalSetKb(pid: number): number {
+  return Number(/^Pss:\s*(\d+) kB$/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
+}
+
+/** Processor time that they have used so far, in milliseconds. */
+export function processorMs(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + ticksOf(pid), 0) * msPerTick;
+}
+
+/** USER_HZ, which is 100 on every architecture that Linux tells it to. */
+const msPerTick = 10;
+
+function ticksOf(pid: number): number {
+  const stat = read(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}

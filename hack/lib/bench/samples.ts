@@ -1,0 +1,40 @@
+/** Numbers that were measured, and what is said of them. */
+
+export interface Summary {
+  readonly count: number;
+  readonly median: number;
+  readonly p95: number;
+}
+
+/** Of at least one number; nearest rank. */
+export function summarize(samples: readonly number[]): Summary {
+  const sorted = samples.toSorted((a, b) => a - b);
+  const at = (share: number): number =>
+    sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+  return { count: sorted.length, median: at(0.5), p95: at(0.95) };
+}
+
+/** What was measured of one operation. */
+export interface Measurement {
+  readonly workload: string;
+  readonly operation: string;
+  readonly unit: 'ms' | 'MB' | '1/s' | '% CPU';
+  readonly engine: string;
+  readonly samples: number[];
+}
+
+/** All measurements of a run. */
+export class Measurements {
+  readonly #byKey = new Map<string, Measurement>();
+
+  add(of: Omit<Measurement, 'samples'>, ...samples: readonly number[]): void {
+    const key = [of.workload, of.operation, of.engine].join('\n');
+    const known = this.#byKey.get(key);
+    if (known === undefined) this.#byKey.set(key, { ...of, samples: [...samples] });
+    else known.samples.push(...samples);
+  }
+
+  all(): readonly Measurement[] {
+    return [...this.#byKey.values()];
+  }
+}

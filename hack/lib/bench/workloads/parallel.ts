@@ -1,0 +1,38 @@
+/** Whole lives of pods, many at once: what a node does when it is drained and filled again. */
+import type { Engine } from '../engine.ts';
+import { busyboxReference } from '../images.ts';
+import { removePod, startPod } from '../pods.ts';
+import { alternating, type WorkloadContext } from '../workload.ts';
+
+const widths = [8, 10];
+const livesPerWorker = 3;
+
+export async function parallel(context: WorkloadContext): Promise<void> {
+  const { measurements, registry, say } = context;
+  for (const width of widths)
+    await alternating(context, async (engine, round) => {
+      const workload = `${width} parallel`;
+      const startedAt = performance.now();
+      const ups = await Promise.all(
+        Array.from({ length: width }, async () => await live(engine, busyboxReference(registry))),
+      );
+      const seconds = (performance.now() - startedAt) / 1000;
+      const of = { workload, engine: engine.name };
+      measurements.add(
+        { ...of, operation: 'pod lifecycles', unit: '1/s' },
+        (width * livesPerWorker) / seconds,
+      );
+      measurements.add({ ...of, operation: 'RunPodSandbox', unit: 'ms' }, ...ups.flat());
+      say(`${workload}: ${engine.name}, round ${round + 1}`);
+    });
+}
+
+async function live(engine: Engine, image: string): Promise<number[]> {
+  const ups: number[] = [];
+  for (let count = 0; count < livesPerWorker; count += 1) {
+    const { pod, durations } = await startPod(engine, { image });
+    ups.push(durations['RunPodSandbox'] ?? 0);
+    await removePod(engine, pod);
+  }
+  return ups;
+}

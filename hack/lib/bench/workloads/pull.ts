@@ -1,0 +1,43 @@
+/** Pulls of a large image that the node does not have, one and ten at once, from a registry on this machine. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { bigImage, type BigImageKind } from '../big-image.ts';
+import { prepare } from '../cri.ts';
+import type { Engine } from '../engine.ts';
+import { alternating, type WorkloadContext } from '../workload.ts';
+
+const kinds: readonly BigImageKind[] = ['gzip', 'zstd'];
+const atOnce = 10;
+const pullsAtMost = 3;
+/** What an engine deletes after its answer must not fall into the other one's time. */
+const settleMs = 5000;
+
+export async function pull(context: WorkloadContext): Promise<void> {
+  const { registry, rounds, say } = context;
+  for (const kind of kinds) {
+    const image = await bigImage(registry, kind, say);
+    for (const width of [1, atOnce])
+      await alternating({ ...context, rounds: Math.min(rounds, pullsAtMost) }, async (engine) => {
+        await pullOnce(context, engine, {
+          image,
+          width,
+          operation: width === 1 ? kind : `${kind}, ${width} at once`,
+        });
+        say(`pull: ${engine.name}, ${kind}, ${width} at once`);
+      });
+  }
+}
+
+async function pullOnce(
+  { measurements }: WorkloadContext,
+  engine: Engine,
+  { image, width, operation }: { readonly image: string; readonly width: number; readonly operation: string },
+): Promise<void> {
+  const of = { workload: 'pull', unit: 'ms', engine: engine.name } as const;
+  const request = prepare('PullImage', { image: { image } });
+  const startedAt = performance.now();
+  await Promise.all(Array.from({ length: width }, async () => await engine.cri.send(request)));
+  measurements.add({ ...of, operation }, performance.now() - startedAt);
+  const removed = await engine.cri.send(prepare('RemoveImage', { image: { image } }));
+  measurements.add({ ...of, operation: 'RemoveImage' }, removed.durationMs);
+  await sleep(settleMs);
+}
