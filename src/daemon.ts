@@ -15,7 +15,7 @@ import { startImages } from './daemon/images.ts';
 import { lockDirectory } from './daemon/lock.ts';
 import { startNetworks } from './daemon/networking.ts';
 import { recoverEngine } from './daemon/recovery.ts';
-import { findRuntimes, type RuntimeSet } from './daemon/runtimes.ts';
+import { findRuntimes } from './daemon/runtimes.ts';
 import { startWarnings } from './daemon/start-warnings.ts';
 import { startTraces } from './daemon/traces.ts';
 import { sweepUserNamespaceTrials, tryUserNamespaces } from './daemon/user-namespaces.ts';
@@ -98,7 +98,7 @@ async function startParts(config: Config, log: Log, stack: AsyncDisposableStack)
     log,
     tryUserNamespaces: async (runtime) => await tryUserNamespaces(trialDeps, runtime),
   });
-  const facts = readHostFacts(runtimeFacts(runtimes), host);
+  const facts = readHostFacts({ runtimeName: runtimes.defaultHandler }, host);
   if (facts.apparmorEnabled) await loadProfile(log);
   const cgroups = createEngineCgroups(host, driver);
   const networks = await startNetworks(config.cni, thread, stack, log);
@@ -165,11 +165,4 @@ function openStores(directories: Directories, stack: AsyncDisposableStack, log: 
 function cgroupDriver(config: Config, host: HostCgroups): CgroupDriver {
   const wanted = config.runtime.cgroup_driver;
   return wanted === 'auto' ? defaultDriver(host, existsSync('/run/systemd/system')) : wanted;
-}
-
-function runtimeFacts({ defaultHandler, features }: RuntimeSet) {
-  return {
-    runtimeName: defaultHandler,
-    recursiveReadOnlyMounts: features.recursiveReadOnlyMounts,
-  };
 }

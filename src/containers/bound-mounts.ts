@@ -1,7 +1,8 @@
 /**
- * Bind mounts that the engine makes before the runtime does. Two things a runtime cannot do in the user namespace of a pod, or
- * not every one can: reach a path below directories that only the node's root may enter, and show the ids of files as
- * the request maps them. So the engine binds what is meant, mapped, to a place of its own, and the runtime binds that.
+ * Bind mounts that the engine makes before the runtime does. Three things a runtime cannot do in the user namespace of a pod, or
+ * not every one can: reach a path below directories that only the node's root may enter, show the ids of files as the
+ * request maps them, and make the mounts below a mount read-only too. So the engine binds what is meant to a place of its
+ * own, as it is meant, and the runtime binds that.
  */
 import {
   chmodSync,
@@ -16,10 +17,13 @@ import {
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import type { BindOptions } from '../linux/mount.ts';
+import { readMounts } from '../linux/mountinfo.ts';
 import type { PathWorkers } from '../linux/path-worker.ts';
 import type { Poller } from '../linux/poll.ts';
 import { unmountTree } from '../linux/unmount-tree.ts';
 import { startInUserNamespace } from '../linux/user-namespace.ts';
+import type { OciRuntime } from '../oci/oci-runtime.ts';
+import { losesMountsBelow } from '../oci/runtime-version.ts';
 import type { IdMapping, Mount, Spec } from '../oci/spec-types.ts';
 import { isAtOrBelow } from './spec/clean-path.ts';
 
@@ -33,6 +37,7 @@ interface BoundMountsDeps {
 interface BoundMountsRequest {
   readonly spec: Spec;
   readonly directory: string;
+  readonly runtime: Pick<OciRuntime, 'kind' | 'version'>;
 }
 
 const timeoutMs = 10_000;
@@ -40,28 +45,30 @@ const timeoutMs = 10_000;
 const openTrees = ['/sys', '/proc', '/dev'];
 
 /**
- * Binds what a runtime in the pod's user namespace could not reach, and all that is to be mapped, and gives the spec that
- * binds from there. Without a user namespace and mappings that is the same spec, and nothing is made.
+ * Binds what a runtime in the pod's user namespace could not reach, and all that is to be mapped or read-only with what is
+ * below it, and gives the spec that binds from there. Where there is nothing of that it is the same spec, and nothing is made.
  *
  * @throws EngineError failed-precondition naming a mount whose file system cannot map ids
  */
 export async function makeBoundMounts(
   deps: BoundMountsDeps,
-  { spec, directory }: BoundMountsRequest,
+  { spec, directory, runtime }: BoundMountsRequest,
 ): Promise<Spec> {
   const isInside = spec.linux.namespaces?.some(({ type }) => type === 'user') ?? false;
-  if (!isInside && !spec.mounts.some(isMapped)) return spec;
+  if (!isInside && !spec.mounts.some(isSpecial)) return spec;
   makeDirectory(directory, spec);
   const mounts: Mount[] = [];
-  for (const [index, mount] of spec.mounts.entries())
-    mounts.push(
-      isMapped(mount) || (isInside && isHidden(mount))
-        ? await bindMapped(deps, { spec, mount, directory, name: String(index) })
-        : mount,
-    );
+  for (const [index, mount] of spec.mounts.entries()) {
+    if (!isSpecial(mount) && !(isInside && isHidden(mount))) {
+      mounts.push(mount);
+      continue;
+    }
+    const bound = await bindOne(deps, { spec, mount, directory, name: String(index) });
+    mounts.push(bound, ...(isInside && losesMountsBelow(runtime) ? mountsBelow(bound, mount) : []));
+  }
   if (!isInside) return { ...spec, mounts };
   const root = { source: spec.root.path, destination: '/', options: ['bind', 'rprivate'] };
-  const { source: path = '' } = await bindMapped(deps, { spec, mount: root, directory, name: 'rootfs' });
+  const { source: path = '' } = await bindOne(deps, { spec, mount: root, directory, name: 'rootfs' });
   return { ...spec, mounts, root: { ...spec.root, path } };
 }
 
@@ -88,6 +95,14 @@ function makeDirectory(directory: string, { linux }: Spec): void {
   chmodSync(directory, 0o710);
 }
 
+function isSpecial(mount: Mount): boolean {
+  return isMapped(mount) || isRecursiveReadOnly(mount);
+}
+
+function isRecursiveReadOnly({ options = [] }: Mount): boolean {
+  return options.includes('rro');
+}
+
 function isMapped({ uidMappings = [], gidMappings = [] }: Mount): boolean {
   return uidMappings.length > 0 || gidMappings.length > 0;
 }
@@ -97,13 +112,13 @@ function isHidden({ type, source = '', options = [] }: Mount): boolean {
   return isBind && !openTrees.some((tree) => isAtOrBelow(source, tree));
 }
 
-interface OneMount extends BoundMountsRequest {
+interface OneMount extends Omit<BoundMountsRequest, 'runtime'> {
   readonly mount: Mount;
   /** Of the place in the directory. */
   readonly name: string;
 }
 
-async function bindMapped(deps: BoundMountsDeps, one: OneMount): Promise<Mount> {
+async function bindOne(deps: BoundMountsDeps, one: OneMount): Promise<Mount> {
   const { mount, directory, name } = one;
   const { destination, type = 'bind', options = [] } = mount;
   const place = `${directory}/${name}`;
@@ -114,6 +129,7 @@ async function bindMapped(deps: BoundMountsDeps, one: OneMount): Promise<Mount> 
   await using namespace = await namespaceOf(deps, one);
   const bindOptions: BindOptions = {
     recursive: options.includes('rbind'),
+    readOnly: isRecursiveReadOnly(mount),
     // Never shared with the source: unmounting here would unmount below it there.
     propagation: options.includes('rslave') ? 'rslave' : 'rprivate',
     ...(namespace === undefined ? {} : { idsOf: namespace.path }),
@@ -129,7 +145,27 @@ async function bindMapped(deps: BoundMountsDeps, one: OneMount): Promise<Mount> 
     const where = `mount of ${quote(destination)}: the file system of ${quote(path)}`;
     throw new EngineError('failed-precondition', `${where} cannot map the ids of files`, { cause: error });
   }
-  return { destination, type, source: place, options };
+  const plain = options.map((option) => (option === 'rro' ? 'ro' : option));
+  return { destination, type, source: place, options: plain };
+}
+
+/** One by one, what a recursive bind of the place would bind. They are as they are: only the top one has the options. */
+function mountsBelow({ source: place = '', destination, options = [] }: Mount, asked: Mount): Mount[] {
+  if (!options.includes('rbind')) return [];
+  const access = isRecursiveReadOnly(asked) ? ['ro'] : [];
+  const plain = options.filter((option) => option !== 'ro' && option !== 'rw');
+  return readMounts().flatMap(({ target }) =>
+    target.startsWith(`${place}/`)
+      ? [
+          {
+            destination: destination + target.slice(place.length),
+            type: 'bind',
+            source: target,
+            options: [...plain, ...access],
+          },
+        ]
+      : [],
+  );
 }
 
 interface BorrowedNamespace extends AsyncDisposable {

@@ -203,7 +203,7 @@ async function prepare(
   );
   // Before anything lies there, so that recovery would find it.
   if (container.cgroupsPath !== draft.cgroupsPath) deps.store.update(id, () => container);
-  const spec = await phase('bind mounts', () => deps.mounts.bind(whole, paths));
+  const spec = await phase('bind mounts', () => deps.mounts.bind(whole, paths, container.runtimeHandler));
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   const place = logPlaceOf(sandbox, config);
   if (place !== undefined) makeLogPlace(place);

@@ -77,7 +77,7 @@ export interface ContainerDeps {
       signal: AbortSignal,
     ): Promise<readonly SpecMount[]>;
     /** Binds what the runtime could not, and gives the spec that it is to have instead. */
-    bind(spec: Spec, paths: ContainerPaths): Promise<Spec>;
+    bind(spec: Spec, paths: ContainerPaths, handler: string): Promise<Spec>;
     /** Unmounts what `resolve` and `bind` mounted. Idempotent. */
     release(paths: ContainerPaths): Promise<void>;
   };

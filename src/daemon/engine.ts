@@ -171,8 +171,10 @@ function containerDeps(
           request,
           signal,
         ),
-      bind: async (spec, { boundMounts }) =>
-        await makeBoundMounts({ paths, poller }, { spec, directory: boundMounts }),
+      bind: async (spec, { boundMounts: directory }, handler) => {
+        const { runtime } = monitorDeps(runtimes, handler);
+        return await makeBoundMounts({ paths, poller }, { spec, directory, runtime });
+      },
       release: async ({ directory, boundMounts }) => {
         removeBoundMounts(boundMounts);
         await images.releaseImageMounts(`${directory}/images`);

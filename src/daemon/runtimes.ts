@@ -3,6 +3,7 @@ import type { Config } from '../config-schema.ts';
 import type { HandlerFacts } from '../cri/runtime.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
+import { canChangeMountTrees } from '../linux/mount.ts';
 import { findProgram } from '../linux/program.ts';
 import type { Poller } from '../linux/poll.ts';
 import {
@@ -11,7 +12,6 @@ import {
   type RuntimeCandidate,
   type RuntimeHost,
 } from '../oci/choose-runtime.ts';
-import { probeFeatures, type RuntimeFeatures } from '../oci/runtime-version.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { UserNamespaceProblems } from './user-namespaces.ts';
@@ -20,18 +20,11 @@ export interface RuntimeSet {
   readonly handlers: ReadonlyMap<string, OciRuntime>;
   readonly defaultHandler: string;
   readonly facts: readonly HandlerFacts[];
-  /** Of the default handler. */
-  readonly features: RuntimeFeatures;
   /** By handler. */
   readonly userNamespaceProblems: ReadonlyMap<string, UserNamespaceProblems>;
   /** Why no container can run here; the daemon serves on, and says so in its status. */
   readonly brokenReason?: string;
 }
-
-const noFeatures: RuntimeFeatures = {
-  recursiveReadOnlyMounts: false,
-  source: 'known by version',
-};
 
 interface RuntimeSearchDeps {
   readonly poller: Poller;
@@ -62,12 +55,11 @@ export async function findRuntimes(
   return {
     handlers,
     ...choice,
-    features: probed.find(({ name }) => name === choice.defaultHandler)?.features ?? noFeatures,
     userNamespaceProblems: new Map(probed.map(({ name, problems }) => [name, problems])),
-    facts: probed.map(({ name, version, features, problems }) => ({
+    facts: probed.map(({ name, version, problems }) => ({
       name,
       version,
-      recursiveReadOnlyMounts: features.recursiveReadOnlyMounts,
+      recursiveReadOnlyMounts: canChangeMountTrees(),
       userNamespaces: problems.podNetwork === undefined,
       userNamespacesHostNetwork: problems.nodeNetwork === undefined,
     })),
@@ -76,10 +68,10 @@ export async function findRuntimes(
 
 async function probe(runtime: OciRuntime, { tryUserNamespaces, log }: RuntimeSearchDeps) {
   const { name, version } = runtime;
-  const [features, problems] = await Promise.all([probeFeatures(runtime), tryUserNamespaces(runtime)]);
+  const problems = await tryUserNamespaces(runtime);
   for (const [network, reason] of Object.entries(problems))
     log.info({ handler: name, network, reason }, 'pods cannot have user namespaces');
-  return { name, version, features, problems };
+  return { name, version, problems };
 }
 
 async function chooseDefault(

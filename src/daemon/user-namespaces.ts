@@ -78,7 +78,7 @@ async function runInside(
     await tryRuntime({ poller, runtime }, async (spec) =>
       makeBoundMounts(
         { paths, poller },
-        { spec: insideSpec(spec, { rootfs, namespaces, network }), directory: boundMounts },
+        { spec: insideSpec(spec, { rootfs, namespaces, network }), directory: boundMounts, runtime },
       ),
     );
   } finally {

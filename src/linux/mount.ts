@@ -167,6 +167,16 @@ function triesAttributes(tree: number, change: AttributeChange): boolean {
   }
 }
 
+/** Whether this kernel has mount_setattr(2), since 5.12: what recursive read-only mounts and mapped ids are built on. */
+export function canChangeMountTrees(): boolean {
+  try {
+    setAttributes(-1, { set: 0n, propagation: 0, recursive: AT_RECURSIVE });
+    return true;
+  } catch (error) {
+    return error instanceof SyscallError && error.code !== 'ENOSYS' && error.code !== 'EPERM';
+  }
+}
+
 /** Bind-mounts what a descriptor refers to. */
 export function bindMountFd(fd: number, target: string | number, options: BindOptions = {}): void {
   bindMount(fd, target, options);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { isKind } from '../lib/errors.ts';
-import { hasLinearCpuWeight, identifyRuntime, probeFeatures } from './runtime-version.ts';
+import { hasLinearCpuWeight, identifyRuntime, losesMountsBelow } from './runtime-version.ts';
 
 describe('a program that answers like a runtime', () => {
   let directory: string;
@@ -41,32 +41,6 @@ describe('a program that answers like a runtime', () => {
       return isKind(error, 'failed-precondition') && error.message.includes(join(directory, 'none'));
     });
   });
-
-  test('features are asked', async () => {
-    const answer = { mountOptions: ['ro', 'rro'], linux: {} };
-    const path = program('asked', 'runc version 1.2.0', JSON.stringify(answer));
-    assert.deepEqual(await probeFeatures({ path, kind: 'runc', version: '1.2.0' }), {
-      recursiveReadOnlyMounts: true,
-      source: 'asked',
-    });
-    const old = program('old', 'runc version 1.0.9', JSON.stringify({ mountOptions: ['ro'] }));
-    const { recursiveReadOnlyMounts } = await probeFeatures({ path: old, kind: 'runc', version: '1.0.9' });
-    assert.equal(recursiveReadOnlyMounts, false);
-  });
-
-  test('what cannot be asked is known by version', async () => {
-    const path = program('silent', 'crun version 1.8.1');
-    const known = { recursiveReadOnlyMounts: true, source: 'known by version' };
-    assert.deepEqual(await probeFeatures({ path, kind: 'crun', version: '1.8.1' }), known);
-    const unknown = { recursiveReadOnlyMounts: false, source: 'known by version' };
-    assert.deepEqual(await probeFeatures({ path, kind: 'crun', version: '0.17' }), unknown);
-    assert.deepEqual(await probeFeatures({ path, kind: 'other', version: 'x' }), unknown);
-    const garbage = program('garbage', 'crun version 1.0', 'not json');
-    assert.equal(
-      (await probeFeatures({ path: garbage, kind: 'crun', version: '1.0' })).source,
-      'known by version',
-    );
-  });
 });
 
 test('cpu.weight is on a straight line up to crun 1.22 and runc 1.2', () => {
@@ -83,4 +57,12 @@ test('cpu.weight is on a straight line up to crun 1.22 and runc 1.2', () => {
     ['other', 'release-20260801.0'],
   ] as const;
   for (const [kind, version] of others) assert.equal(hasLinearCpuWeight({ kind, version }), false, version);
+});
+
+test('mounts below a bind mount are lost by crun up to 1.8', () => {
+  const losing = ['1.8.1', '1.8.7', '1.9', '1.21'].filter((version) =>
+    losesMountsBelow({ kind: 'crun', version }),
+  );
+  assert.deepEqual(losing, ['1.8.1', '1.8.7']);
+  assert.equal(losesMountsBelow({ kind: 'runc', version: '1.1.5' }), false);
 });

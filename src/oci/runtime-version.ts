@@ -1,5 +1,4 @@
-/** Which runtime a program is, and what it can do. */
-import { release } from 'node:os';
+/** Which runtime a program is. */
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { runCommand } from '../linux/command.ts';
 import type { OciRuntime } from './oci-runtime.ts';
@@ -8,13 +7,6 @@ import type { OciRuntime } from './oci-runtime.ts';
 export interface RuntimeIdentity {
   readonly kind: OciRuntime['kind'];
   readonly version: string;
-}
-
-/** What pods may ask of a runtime on this kernel. */
-export interface RuntimeFeatures {
-  /** Mount option `rro`. */
-  readonly recursiveReadOnlyMounts: boolean;
-  readonly source: 'asked' | 'known by version';
 }
 
 /** Reads the first line of `--version`: `crun version 1.8.1`, `runc version 1.1.5+ds1`, `runsc version release-...`. */
@@ -35,35 +27,6 @@ export async function identifyRuntime(path: string): Promise<RuntimeIdentity> {
   }
 }
 
-/** Asks `features`; a runtime without it (crun before 1.8.2) is judged by its version. What the kernel cannot do does not count. */
-export async function probeFeatures(
-  runtime: RuntimeIdentity & { readonly path: string },
-): Promise<RuntimeFeatures> {
-  const kernel = leadingNumbers(release());
-  const answer = await askFeatures(runtime.path);
-  const features = answer === undefined ? featuresByVersion(runtime) : parseFeatures(answer);
-  // It builds upon mount_setattr(2), which is there since Linux 5.12.
-  const hasMountSetattr = isAtLeast(kernel, [5, 12]);
-  return {
-    recursiveReadOnlyMounts: features.recursiveReadOnlyMounts && hasMountSetattr,
-    source: answer === undefined ? 'known by version' : 'asked',
-  };
-}
-
-type Claims = Omit<RuntimeFeatures, 'source'>;
-
-/** https://github.com/opencontainers/runtime-spec/blob/v1.2.0/features.md */
-function parseFeatures(answer: Readonly<Record<string, unknown>>): Claims {
-  const options = answer['mountOptions'];
-  return { recursiveReadOnlyMounts: Array.isArray(options) && options.includes('rro') };
-}
-
-/** crun has `rro` since 1.4; runc answers `features` since 1.1, in which `rro` is new too. */
-function featuresByVersion(runtime: RuntimeIdentity): Claims {
-  const can = runtime.kind === 'crun' && isAtLeast(leadingNumbers(runtime.version), [1, 4]);
-  return { recursiveReadOnlyMounts: can };
-}
-
 /**
  * Whether a runtime turns cpu shares into cpu.weight on a straight line, so that writing limits into the files of its containers gives what
  * it would have given. crun 1.23 and runc 1.3.2 begin with a curve through both defaults (opencontainers/runc#4896, containers/crun#1767).
@@ -75,6 +38,11 @@ export function hasLinearCpuWeight({ kind, version }: RuntimeIdentity): boolean 
   );
 }
 
+/** Whether a runtime binds a directory without what is mounted below it when it enters a user namespace: crun before 1.9 does. */
+export function losesMountsBelow({ kind, version }: RuntimeIdentity): boolean {
+  return kind === 'crun' && !isAtLeast(leadingNumbers(version), [1, 9]);
+}
+
 /** The leading numbers of a version text. */
 function leadingNumbers(text: string): readonly [number, number] {
   const match = /^(\d+)\.(\d+)/.exec(text);
@@ -83,18 +51,4 @@ function leadingNumbers(text: string): readonly [number, number] {
 
 function isAtLeast(version: readonly [number, number], wanted: readonly [number, number]): boolean {
   return version[0] > wanted[0] || (version[0] === wanted[0] && version[1] >= wanted[1]);
-}
-
-async function askFeatures(path: string): Promise<Record<string, unknown> | undefined> {
-  const result = await runCommand([path, 'features'], {
-    timeoutMs: 20_000,
-    maxOutputBytes: 1024 * 1024,
-  }).catch(() => undefined);
-  if (result?.exitCode !== 0) return undefined;
-  try {
-    const value: unknown = JSON.parse(result.stdout.toString('utf8'));
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,12 +1,22 @@
 /** Pods with a user namespace of their own: root in them is nobody on the node. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { chownSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { CriClient } from './engine/cri-client.ts';
 import { pushBusyboxVariant } from './engine/images.ts';
 import { assertNothingLeft, nodeState } from './engine/leftovers.ts';
-import { createIn, exec, pidOf, runPod, startIn, type StartedPod, untilState } from './engine/pod-steps.ts';
+import {
+  createIn,
+  exec,
+  pidOf,
+  runPod,
+  startIn,
+  statusOf,
+  type StartedPod,
+  untilState,
+} from './engine/pod-steps.ts';
 import { containerSpec, idleSpec } from './engine/pods.ts';
 import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 
@@ -167,6 +177,36 @@ for (const [runtime, path] of runtimes) {
       await assertNothingLeft(state);
     });
 
+    test('read-only with all that is mounted below, with a user namespace and without', async () => {
+      const state = nodeState();
+      const outer = join(node.directory, 'outer');
+      mkdirSync(join(outer, 'inner'), { recursive: true });
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=1777', 'inner', join(outer, 'inner')]);
+      const mounts = [
+        { hostPath: outer, containerPath: '/all', readonly: true, recursiveReadOnly: true },
+        { hostPath: outer, containerPath: '/top', readonly: true },
+      ];
+      for (const name of ['inside', 'outside']) {
+        const security = name === 'inside' ? namespaces() : {};
+        const pod = await runPod(cri, name, { linux: { securityContext: security } });
+        const id = await startIn(cri, pod, idle('main', { mounts }, security));
+        const touch = async (path: string): Promise<boolean> =>
+          (await exec(cri, id, 'touch', path)).exitCode === 0;
+        const writable = await Promise.all(
+          ['/all/x', '/top/x', '/all/inner/x', `/top/inner/${name}`].map(touch),
+        );
+        assert.deepEqual(writable, [false, false, false, true], name);
+        const { mounts: told } = await statusOf(cri, id);
+        assert.deepEqual(
+          told.map(({ recursiveReadOnly }) => recursiveReadOnly),
+          [true, false],
+        );
+        await remove(pod);
+      }
+      execFileSync('umount', [join(outer, 'inner')]);
+      await assertNothingLeft(state);
+    });
+
     test('images have them too: as a volume of the pod, and in the volumes that an image declares', async () => {
       const entries = [
         { name: 'data/', type: 'directory', mode: 0o750, uid: 3, gid: 4 } as const,
@@ -221,6 +261,18 @@ for (const [runtime, path] of runtimes) {
         await remove(pod);
       }
       await assertNothingLeft(state);
+    });
+
+    test('a /proc that is not masked may be had in a user namespace', async () => {
+      const pod = await mappedPod('unmasked');
+      const capabilities = { addCapabilities: ['NET_ADMIN'] };
+      const security = { ...namespaces(), capabilities, maskedPaths: [], readonlyPaths: [] };
+      const id = await startIn(cri, pod, idle('main', {}, security));
+      assert.doesNotMatch(await run(id, 'mount'), / on \/proc\/\S+ /);
+      await run(id, 'echo 1 >/proc/sys/net/ipv4/ip_unprivileged_port_start');
+      const { exitCode } = await exec(cri, id, 'sh', '-c', 'echo 1 >/proc/sys/vm/overcommit_memory');
+      assert.notEqual(exitCode, 0, 'what is the node’s stays the node’s');
+      await remove(pod);
     });
 
     test('devices, a terminal, logs, statistics and a restart of the daemon', async () => {

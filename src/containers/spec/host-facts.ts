@@ -28,7 +28,7 @@ export interface HostFacts {
   readonly seccomp: { readonly enabled: boolean; readonly architecture: SeccompArchitecture };
   readonly apparmorEnabled: boolean;
   readonly selinuxEnabled: boolean;
-  /** Kernel and runtime both know `rro`. */
+  /** The kernel can change the mounts below a mount with it: the engine makes these mounts, whatever the runtime knows. */
   readonly recursiveReadOnlyMounts: boolean;
   /** Sizes with a hugetlb control file, such as `2MB`; empty without the hugetlb controller. */
   readonly hugepageSizes: readonly string[];

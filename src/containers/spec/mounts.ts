@@ -146,7 +146,7 @@ function accessOption({ host }: SpecInput, { request }: SpecMount, field: string
   if (!host.recursiveReadOnlyMounts) {
     throw new EngineError(
       'failed-precondition',
-      `${field}.recursive_read_only: kernel or runtime ${host.runtimeName} cannot make recursive read-only mounts`,
+      `${field}.recursive_read_only: the kernel cannot make recursive read-only mounts`,
     );
   }
   return 'rro';

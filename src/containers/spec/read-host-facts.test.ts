@@ -4,7 +4,7 @@ import { detectHostCgroups } from '../../cgroups/host.ts';
 import { hugepageSizeName, parseCapabilityMask, readHostFacts } from './read-host-facts.ts';
 
 test('host facts: this node has some', () => {
-  const runtime = { runtimeName: 'crun', recursiveReadOnlyMounts: false };
+  const runtime = { runtimeName: 'crun' };
   const facts = readHostFacts(runtime, detectHostCgroups());
   assert.ok(facts.capabilities.includes('CAP_CHOWN'));
   assert.ok(facts.kernel.major >= 4);

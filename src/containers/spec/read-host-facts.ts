@@ -3,11 +3,12 @@ import { hostname, release } from 'node:os';
 import { join } from 'node:path';
 import { controllerDirectory, type HostCgroups } from '../../cgroups/host.ts';
 import { EngineError } from '../../lib/errors.ts';
+import { canChangeMountTrees } from '../../linux/mount.ts';
 import { knownCapabilities } from './capabilities.ts';
 import type { HostFacts, SeccompArchitecture } from './host-facts.ts';
 
-/** What only the runtime can tell. */
-export type RuntimeFacts = Pick<HostFacts, 'runtimeName' | 'recursiveReadOnlyMounts'>;
+/** What the host does not tell. */
+type RuntimeFacts = Pick<HostFacts, 'runtimeName'>;
 
 /** Reads the facts of this node once. What they say can only change with a reboot, or with the daemon's own rights. */
 export function readHostFacts(runtime: RuntimeFacts, cgroups: HostCgroups): HostFacts {
@@ -16,6 +17,7 @@ export function readHostFacts(runtime: RuntimeFacts, cgroups: HostCgroups): Host
   return {
     ...runtime,
     hostname: hostname(),
+    recursiveReadOnlyMounts: canChangeMountTrees(),
     capabilities: capabilitySet(status, 'CapBnd'),
     cgroupVersion: cgroups.layout === 'unified' ? 'v2' : 'v1',
     swapAccounting: hasSwapAccounting(cgroups),

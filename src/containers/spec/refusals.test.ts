@@ -144,7 +144,7 @@ const impossible: readonly (readonly [string, SpecInput, RegExp])[] = [
       ...withMount({ readonly: true, recursiveReadOnly: true }),
       host: { ...sampleHost, recursiveReadOnlyMounts: false },
     },
-    /^mounts\[0\]\.recursive_read_only: .*crun/,
+    /^mounts\[0\]\.recursive_read_only: .*kernel/,
   ],
   [
     'a shared mount',

@@ -38,6 +38,7 @@ export interface ContainerStatus {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly logPath: string;
+  readonly mounts: readonly { readonly recursiveReadOnly: boolean }[];
   readonly resources: {
     readonly linux: {
       readonly cpuShares: string;
