@@ -124,12 +124,26 @@ test('an empty first argument lets a plugin replace the arguments of another', (
 });
 
 test('hooks, CDI devices and device rules of all plugins are collected', () => {
-  const hook = (path: string) => ({ hooks: { createRuntime: [{ path }] } });
-  const { adjust, owners } = merged(hook('/one'), hook('/two'));
+  const asked = (name: string, major: bigint) => ({
+    hooks: { createRuntime: [{ path: `/${name}` }] },
+    CDIDevices: [{ name: `v.com/c=${name}` }],
+    linux: { resources: { devices: [{ allow: true, type: 'c', major: { value: major } }] } },
+  });
+  const { adjust, container: seen, owners } = merged(asked('one', 1n), asked('two', 2n));
   assert.deepEqual(
     adjust.hooks?.createRuntime.map(({ path }) => path),
     ['/one', '/two'],
   );
+  for (const { CDIDevices, linux } of [adjust, seen]) {
+    assert.deepEqual(
+      CDIDevices.map(({ name }) => name),
+      ['v.com/c=one', 'v.com/c=two'],
+    );
+    assert.deepEqual(
+      linux?.resources?.devices.map(({ major }) => major?.value),
+      [1n, 2n],
+    );
+  }
   assert.deepEqual(ownersToWire(new Map([['c1', owners]])).owners['c1']?.simple, {
     3: '00-plugin,01-plugin',
   });

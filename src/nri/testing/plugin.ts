@@ -12,11 +12,11 @@ import { Demux, muxPieces, pluginServiceId, runtimeServiceId } from '../mux.ts';
 import { TtrpcClient } from '../ttrpc/client.ts';
 import { TtrpcServer, type TtrpcMethod } from '../ttrpc/server.ts';
 
-/** What a test plugin answers to which call; a call that is left out is not implemented. */
+/** What a test plugin answers to which call; bytes go as they are, and a call that is left out is not implemented. */
 export type Answers = {
   readonly [M in PluginMethod]?: (
     request: PluginRequest<M>,
-  ) => Promise<PluginResponse<M>> | PluginResponse<M>;
+  ) => Promise<PluginResponse<M>> | PluginResponse<M> | Uint8Array;
 };
 
 const timeoutMs = 10_000;
@@ -72,12 +72,13 @@ export class TestPlugin implements Disposable {
   #method<M extends PluginMethod>(method: M, answer: unknown): [string, TtrpcMethod] {
     const { name, requestType, responseType } = PluginDefinition.methods[method];
     const codec = responseType as { encode(message: PluginResponse<M>): { finish(): Uint8Array } };
-    const run = answer as (request: PluginRequest<M>) => Promise<PluginResponse<M>>;
+    const run = answer as (request: PluginRequest<M>) => Promise<PluginResponse<M> | Uint8Array>;
     return [
       `${PluginDefinition.fullName}/${name}`,
       async (payload) => {
         this.told.push(method);
-        return codec.encode(await run(requestType.decode(payload) as PluginRequest<M>)).finish();
+        const answered = await run(requestType.decode(payload) as PluginRequest<M>);
+        return answered instanceof Uint8Array ? answered : codec.encode(answered).finish();
       },
     ];
   }
