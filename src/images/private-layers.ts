@@ -6,14 +6,7 @@ import { EngineError } from '../lib/errors.ts';
 import { type ChainId, type DiffId, parseDigest } from '../lib/ids.ts';
 import { chainIdsOf } from './chain-id.ts';
 import type { Images } from './images.ts';
-import { decompress } from './layers/decompress.ts';
-
-/** Media types of the three ways in which a tar may be compressed. */
-const mediaTypes = {
-  plain: 'application/vnd.oci.image.layer.v1.tar',
-  gzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
-  zstd: 'application/vnd.oci.image.layer.v1.tar+zstd',
-} as const;
+import { decompress, mediaTypeOfTar } from './layers/decompress.ts';
 
 /**
  * Unpacks a tar as a layer upon others. It stays until the next garbage collection finds no snapshot upon it.
@@ -52,6 +45,5 @@ async function mediaTypeOf(path: string): Promise<string> {
   const head = Buffer.alloc(4);
   await using file = await open(path);
   await file.read(head, 0, 4, 0);
-  if (head.readUInt16BE(0) === 0x1f8b) return mediaTypes.gzip;
-  return head.readUInt32LE(0) === 0xfd2fb528 ? mediaTypes.zstd : mediaTypes.plain;
+  return mediaTypeOfTar(head);
 }

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,6 +16,7 @@ import { buffer } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
+import { defaultLayerLimits } from '../../images/layers/layer-types.ts';
 import { type ErrorKind, isKind, messageOf } from '../../lib/errors.ts';
 import { type ArchiveLimits, readArchive } from './read-archive.ts';
 
@@ -64,6 +66,9 @@ async function refuses(
   );
 }
 
+/** Magic number, length, and what is not looked at. */
+const toSkip = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 7, 7]);
+
 const good: readonly Entry[] = [
   [{ name: 'config.dump' }, '{"id":"x"}'],
   [{ name: 'spec.dump' }, '{}'],
@@ -78,6 +83,10 @@ for (const [kind, compress] of [
   ['plain', (bytes: Buffer) => bytes],
   ['gzip', gzipSync],
   ['zstd', zstdCompressSync],
+  [
+    'zstd, with a frame to skip before it,',
+    (bytes: Buffer) => Buffer.concat([toSkip, zstdCompressSync(bytes)]),
+  ],
 ] as const)
   test(`a ${kind} archive: what a restore needs, and nothing else`, async () => {
     const directory = await read(compress(await tarOf(good)));
@@ -137,15 +146,26 @@ test('more entries than there may be', async () => {
   await refuses(tarOf(good), 'invalid-argument', /3/, { maxEntries: 3 });
 });
 
-test('a file that pretends to be larger than the disk', async () => {
+/** The first header of an archive with this size in it, in base 256. */
+function withSize(archive: Buffer, size: bigint): Buffer {
+  const changed = Buffer.from(archive);
+  changed.fill(0, 124, 136);
+  changed[124] = 0x80;
+  changed.writeBigUInt64BE(size, 128);
+  changed.fill(' ', 148, 156);
+  const sum = changed.subarray(0, 512).reduce((total, byte) => total + byte, 0);
+  changed.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+  return changed;
+}
+
+test('a file that pretends to be larger than the disk, or than anything can be', async (t) => {
   const archive = await tarOf([[{ name: 'checkpoint/pages-1.img' }, 'x']]);
-  // The size of the first header, base 256: 2^62.
-  Buffer.from([0x80, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0]).copy(archive, 124);
-  let sum = 0;
-  archive.fill(' ', 148, 156);
-  for (const byte of archive.subarray(0, 512)) sum += byte;
-  archive.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
-  await assert.rejects(read(archive));
+  await refuses(Promise.resolve(withSize(archive, 2n ** 62n)), 'data-loss', /a number is too large/);
+  const { bavail, bsize } = statfsSync(base);
+  if (bavail * bsize > defaultLayerLimits.maxContentBytes) return t.skip('the disk has more than a tebibyte');
+  const large = withSize(archive, BigInt(bavail * bsize));
+  const maxBytes = Number.MAX_SAFE_INTEGER;
+  await refuses(Promise.resolve(large), 'resource-exhausted', /^no space for its \d+ bytes$/, { maxBytes });
 });
 
 test('what is no archive, or is cut off', async () => {

@@ -6,7 +6,7 @@ import { closeSync, constants, read, fstatSync, openSync, readSync, statfsSync, 
 import { promisify } from 'node:util';
 import { EngineError } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
-import { decompress } from '../../images/layers/decompress.ts';
+import { decompress, mediaTypeOfTar } from '../../images/layers/decompress.ts';
 import { defaultLayerLimits } from '../../images/layers/layer-types.ts';
 import type { TarEntry } from '../../images/layers/tar-header.ts';
 import { TarReader, type TarSink } from '../../images/layers/tar-reader.ts';
@@ -74,8 +74,7 @@ function mediaTypeOf(fd: number): string {
   const head = Buffer.alloc(4);
   if (!fstatSync(fd).isFile() || readSync(fd, head, 0, 4, 0) < 4)
     throw new EngineError('invalid-argument', 'it is not an archive');
-  if (head.readUInt16BE(0) === 0x1f8b) return 'application/x.tar+gzip';
-  return head.readUInt32LE(0) === 0xfd2fb528 ? 'application/x.tar+zstd' : 'application/x.tar';
+  return mediaTypeOfTar(head);
 }
 
 class ArchiveParts implements TarSink, Disposable {

@@ -74,6 +74,12 @@ function verifyMagic(head: Buffer, expected: Compression): void {
   }
 }
 
+/** The media type of a tar of which only its first four bytes are known. */
+export function mediaTypeOfTar(head: Buffer): string {
+  const compression = sniff(head);
+  return `application/vnd.oci.image.layer.v1.tar${compression === 'none' ? '' : `+${compression}`}`;
+}
+
 function sniff(head: Buffer): Compression {
   if (head[0] === 0x1f && head[1] === 0x8b) return 'gzip';
   const magic = head.readUInt32LE(0);
