@@ -2,6 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
+import { podIds } from '../sandbox/user-namespace.ts';
 import { archiveFiles } from './checkpoints/archive-files.ts';
 import { writeDescriptions } from './checkpoints/descriptions.ts';
 import { NewArchive } from './checkpoints/new-archive.ts';
@@ -42,6 +43,7 @@ export async function checkpointContainer(
       `container ${id} is ${state.name}: only a running one can be checkpointed`,
     );
   await mustBeAble(deps, container);
+  mustHaveNodeIds(deps, container);
   const limitMs = timeoutMs === 0 ? longestMs : Math.min(timeoutMs, longestMs);
   const ended = AbortSignal.timeout(limitMs);
   try {
@@ -63,6 +65,14 @@ async function mustBeAble(deps: ContainerDeps, { runtimeHandler }: Container): P
   const reason = await deps.checkpoints.whyNot(runtimeHandler);
   if (reason === undefined) return;
   throw new EngineError('unimplemented', `unknown method CheckpointContainer on this node: ${reason}`);
+}
+
+/** CRIU does not enter a user namespace that others share, and what was written has the ids of this one pod. */
+function mustHaveNodeIds(deps: ContainerDeps, { id, sandboxId }: Container): void {
+  const pod = deps.sandboxes.get(sandboxId);
+  if (pod === undefined || podIds(pod.config) === undefined) return;
+  const message = `container ${id} cannot be checkpointed: its pod has a user namespace of its own`;
+  throw new EngineError('failed-precondition', message);
 }
 
 interface Save {

@@ -183,6 +183,11 @@ async function prepare(
   const paths = containerPaths(deps.stateDirectory, id);
   mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
   const ids = mappedIds(sandbox);
+  if (source !== undefined && ids !== undefined)
+    throw new EngineError(
+      'failed-precondition',
+      `container ${id} cannot be restored: its pod has a user namespace of its own`,
+    );
   const mounts = await phase('mounts', () =>
     deps.mounts.resolve({ config, directory: paths.directory, ids }, signal),
   );

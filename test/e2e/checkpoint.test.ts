@@ -170,6 +170,24 @@ describe('checkpoints', { skip, timeout: 300_000 }, () => {
     nothingLeft();
   });
 
+  test('a container of a pod with a user namespace is refused, not saved with ids that are no other pod’s', async () => {
+    const range = [{ containerId: 0, hostId: 131_072, length: 65_536 }];
+    const namespaceOptions = { pid: 'CONTAINER', usernsOptions: { mode: 'POD', uids: range, gids: range } };
+    const linux = { securityContext: { namespaceOptions } };
+    const mapped = podSpec('mapped', { linux });
+    const own = await cri.call<{ podSandboxId: string }>('RunPodSandbox', { config: mapped });
+    const config = containerSpec('main', node.images.busybox, { command: ['sleep', '1000'], linux });
+    const request = { podSandboxId: own.podSandboxId, config, sandboxConfig: mapped };
+    const { containerId: id } = await cri.call<{ containerId: string }>('CreateContainer', request);
+    await cri.call('StartContainer', { containerId: id });
+    const location = join(node.directory, 'mapped-checkpoint.tar');
+    const attempt = checkpoint(location, { containerId: id });
+    await rejectsWith(attempt, 'FAILED_PRECONDITION', /user namespace of its own/);
+    assert.ok(!existsSync(location));
+    await cri.call('StopPodSandbox', own);
+    await cri.call('RemovePodSandbox', own);
+  });
+
   test('only what runs can be saved', async () => {
     const request = { podSandboxId, config: containerSpec('idle', node.images.busybox), sandboxConfig: pod };
     const { containerId: id } = await cri.call<{ containerId: string }>('CreateContainer', request);
