@@ -49,7 +49,7 @@ export async function checkpointContainer(
   try {
     using archive = new NewArchive(location);
     await save(deps, { container, archive, timeoutMs: limitMs }, AbortSignal.any([signal, ended]));
-    archive.commit();
+    await archive.commit();
   } catch (error) {
     if (!ended.aborted || signal.aborted) throw error;
     const message = `checkpoint container ${id}: not done within ${limitMs / 1000} s`;

@@ -25,12 +25,12 @@ function directory(name: string): string {
   return join(base, name);
 }
 
-test('an archive has its name once it is whole, and nobody else may read it', () => {
+test('an archive has its name once it is whole, and nobody else may read it', async () => {
   const place = directory('whole');
   using archive = new NewArchive(join(place, 'a.tar'));
   writeFileSync(archive.partPath, 'bytes');
   assert.equal(readdirSync(place).includes('a.tar'), false);
-  archive.commit();
+  await archive.commit();
   assert.deepEqual(readdirSync(place), ['a.tar']);
   assert.equal(readFileSync(join(place, 'a.tar'), 'utf8'), 'bytes');
   assert.equal(statSync(join(place, 'a.tar')).mode & 0o7777, 0o600);
@@ -45,7 +45,7 @@ test('what is not committed leaves nothing', () => {
   assert.deepEqual(readdirSync(place), []);
 });
 
-test('a file that is there is not replaced, neither before nor after', () => {
+test('a file that is there is not replaced, neither before nor after', async () => {
   const place = directory('taken');
   writeFileSync(join(place, 'before.tar'), 'theirs');
   assert.throws(
@@ -54,10 +54,7 @@ test('a file that is there is not replaced, neither before nor after', () => {
   );
   using archive = new NewArchive(join(place, 'after.tar'));
   symlinkSync('/nowhere', join(place, 'after.tar'));
-  assert.throws(
-    () => archive.commit(),
-    (error) => isKind(error, 'already-exists'),
-  );
+  await assert.rejects(archive.commit(), (error) => isKind(error, 'already-exists'));
 });
 
 test('a directory that others can change is refused; root may link to another one', () => {

@@ -1,7 +1,17 @@
 /** The file that a checkpoint is written to: there whole, or not at all. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fstatSync, fsyncSync, lstatSync, openSync, realpathSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  realpathSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { EngineError, errnoOf, messageOf } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
 import { linkat, openat, readDirectory, unlinkat } from '../../linux/at.ts';
@@ -9,6 +19,7 @@ import { O_CLOEXEC } from '../../linux/libc.ts';
 
 const createNew =
   constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | O_CLOEXEC;
+const synced = promisify(fsync);
 const worldOrGroupWritable = 0o022;
 const sticky = 0o1000;
 
@@ -43,11 +54,12 @@ export class NewArchive implements Disposable {
   }
 
   /** Gives the archive its name, once its bytes are on the disk. @throws EngineError already-exists if somebody took the name meanwhile */
-  commit(): void {
+  async commit(): Promise<void> {
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | O_CLOEXEC;
     const fd = openat(this.#directory, this.#part, flags, 0);
     try {
-      fsyncSync(fd);
+      // Gigabytes, perhaps: in libuv's pool.
+      await synced(fd);
     } finally {
       closeSync(fd);
     }
