@@ -20,7 +20,7 @@ const reportSchema = z.array(
   }),
 );
 
-export type SpecState = 'passed' | 'failed' | 'skipped';
+type SpecState = 'passed' | 'failed' | 'skipped';
 
 /** One spec that was chosen; what the focus leaves out is not listed. */
 export interface SpecResult {
