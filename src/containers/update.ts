@@ -44,16 +44,40 @@ export async function applyLimits(
   try {
     await deps.runtime.update(container, resources);
   } catch (error) {
-    await restore(deps, container, error);
+    await restore(deps, { container, request }, error);
     throw error;
   }
   return deps.store.update(id, (old) => ({ ...old, resources }));
 }
 
+interface Attempt {
+  readonly container: Container;
+  readonly request: LinuxResources;
+}
+
+/** What the kernel begins with: some of the request may have been applied where there was no limit before. */
+const withoutLimit: Readonly<Partial<LinuxResources>> = {
+  cpuPeriodUs: 100_000,
+  cpuQuotaUs: -1,
+  cpuShares: 1024,
+  memoryLimitBytes: -1,
+  memorySwapLimitBytes: -1,
+};
+
+function unlimited(request: LinuxResources): Partial<LinuxResources> {
+  const named = Object.keys(given(request));
+  return Object.fromEntries(Object.entries(withoutLimit).filter(([key]) => named.includes(key)));
+}
+
+function given(resources: LinuxResources): LinuxResources {
+  const entries = Object.entries(resources).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(entries), hugepageLimits: resources.hugepageLimits };
+}
+
 /** A failure here, as of a container that has just ended, does not hide why the change was refused. */
-async function restore(deps: ContainerDeps, container: Container, reason: unknown): Promise<void> {
+async function restore(deps: ContainerDeps, { container, request }: Attempt, reason: unknown): Promise<void> {
   try {
-    await deps.runtime.update(container, container.resources);
+    await deps.runtime.update(container, { ...unlimited(request), ...given(container.resources) });
   } catch (undoError) {
     throw new SuppressedError(undoError, reason, messageOf(reason));
   }
