@@ -77,3 +77,23 @@ test('where the image has a symlink, its target on the node is not looked at', a
   assert.deepEqual(present, ['escape', 'link']);
   assert.deepEqual(deleted, []);
 });
+
+test('a symlink over a directory that came with a checkpoint does not lead to files of the node', async () => {
+  const at = (part: string): string => join(base, 'restored', part);
+  for (const part of ['node', 'lower', 'brought/a', 'brought/b', 'upper', 'work', 'rootfs'])
+    mkdirSync(at(part), { recursive: true });
+  for (const file of ['node/secret', 'brought/a/secret', 'brought/b/secret']) writeFileSync(at(file), file);
+  const lowerDirs = [at('brought'), at('lower')];
+  mountOverlay({ lowerDirs, upperDir: at('upper'), workDir: at('work'), target: at('rootfs'), options: [] });
+  try {
+    rmSync(at('rootfs/a'), { recursive: true });
+    symlinkSync(at('node'), at('rootfs/a'));
+    rmSync(at('rootfs/b'), { recursive: true });
+    writeFileSync(at('rootfs/b'), 'a file now');
+    const own = [at('upper'), at('brought')];
+    const found = await rootChanges({ rootfs: at('rootfs'), own, image: [at('lower')] });
+    assert.deepEqual(found, { present: ['a', 'b'], deleted: [] });
+  } finally {
+    unmount(at('rootfs'));
+  }
+});

@@ -1,5 +1,5 @@
 /** What a container has written and deleted, as its overlay shows it: for the archive of its checkpoint. */
-import { closeSync, lstatSync, openSync, readdirSync, type Dirent } from 'node:fs';
+import { closeSync, lstatSync, openSync, readdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { openBeneath, pathDirectory, readDirectory } from '../../linux/at.ts';
 import { lgetxattr } from '../../linux/file-status.ts';
@@ -54,12 +54,14 @@ async function walk(directories: RootDirectories, found: Found, { own, path, dep
     const below = path === '' ? name : `${path}/${name}`;
     if (isThere(directories.rootfs, below)) found.present.add(below);
     else found.deleted.add(below);
-    if (isDirectory(entry)) await walk(directories, found, { own, path: below, depth: depth + 1 });
+    // Where a later layer has a symlink, what lies below it here is hidden: by name, that is the link's target on the node.
+    if (entry.isDirectory() && isDirectory(directories.rootfs, below))
+      await walk(directories, found, { own, path: below, depth: depth + 1 });
   }
 }
 
-function isDirectory(entry: Dirent<Buffer>): boolean {
-  return entry.isDirectory();
+function isDirectory(root: string, path: string): boolean {
+  return lstatSync(bytesOf(root, path), { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 /** An opaque directory hides all that the image has in it. */
