@@ -98,7 +98,10 @@ async function startParts(config: Config, log: Log, stack: AsyncDisposableStack)
     log,
     tryUserNamespaces: async (runtime) => await tryUserNamespaces(trialDeps, runtime),
   });
-  const facts = readHostFacts({ runtimeName: runtimes.defaultHandler }, host);
+  const facts = readHostFacts(
+    { runtimeName: runtimes.handlers.get(runtimes.defaultHandler)?.kind ?? 'other' },
+    host,
+  );
   if (facts.apparmorEnabled) await loadProfile(log);
   const cgroups = createEngineCgroups(host, driver);
   const networks = await startNetworks(config.cni, thread, stack, log);

@@ -28,6 +28,7 @@ const builder = createSpecBuilder({
   containers,
   stateDirectory: base,
   host: sampleHost,
+  runtimeKind: () => 'crun',
   defaults: sampleInput.defaults,
 });
 

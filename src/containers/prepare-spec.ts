@@ -24,6 +24,8 @@ export interface PrepareSpecDeps {
   readonly containers: ContainerStore;
   readonly stateDirectory: string;
   readonly host: HostFacts;
+  /** What the runtime of a handler is: `crun`, `runc` or `other`. */
+  readonly runtimeKind: (handler: string) => string;
   readonly defaults: SpecDefaults;
 }
 
@@ -45,7 +47,7 @@ export function createSpecBuilder(deps: PrepareSpecDeps): ContainerDeps['spec'] 
         container: config,
         imageConfig: image.config,
         user,
-        host: deps.host,
+        host: { ...deps.host, runtimeName: deps.runtimeKind(request.sandbox.runtimeHandler) },
         defaults: deps.defaults,
         sandbox: sandboxParts(deps.stateDirectory, request.sandbox),
         rootfs,

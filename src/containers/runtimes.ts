@@ -88,8 +88,9 @@ export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime
     async update(container, resources) {
       const { id, cgroupsPath, runtimeHandler } = container;
       const deps = monitorDeps(options, runtimeHandler);
-      const before = buildResources(container.resources, options.host);
-      const after = buildResources(resources, options.host);
+      const host = { ...options.host, runtimeName: deps.runtime.kind };
+      const before = buildResources(container.resources, host);
+      const after = buildResources(resources, host);
       const isWritten =
         hasLinearCpuWeight(deps.runtime) && (await options.writeLimits(cgroupsPath, { before, after }));
       if (!isWritten) await updateContainer(deps, { id, resources: after });

@@ -184,6 +184,7 @@ function containerDeps(
       containers: stores.containers,
       stateDirectory: directories.state,
       host: facts,
+      runtimeKind: (handler) => monitorDeps(runtimes, handler).runtime.kind,
       defaults: { openFiles, passedOnAnnotations: [] },
     }),
     volumes: createContainerVolumes({

@@ -33,7 +33,7 @@ export interface HostFacts {
   /** Sizes with a hugetlb control file, such as `2MB`; empty without the hugetlb controller. */
   readonly hugepageSizes: readonly string[];
   readonly kernel: { readonly major: number; readonly minor: number };
-  /** Such as `crun`. */
+  /** What reads the spec: `crun`, `runc` or `other`. */
   readonly runtimeName: string;
   /** The lowest oom_score_adj that this daemon may give a process. */
   readonly minOomScoreAdj: number;
