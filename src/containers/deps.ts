@@ -1,12 +1,12 @@
 /** What the operations on containers need of the rest, in their own words. `daemon.ts` passes it. */
-import type { ContainerId, ImageId } from '../lib/ids.ts';
+import type { ChainId, ContainerId, ImageId } from '../lib/ids.ts';
+import type { CheckpointArgs } from '../oci/checkpoint.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Spec } from '../oci/spec-types.ts';
 import type { LinuxResources } from '../sandbox/pod-config.ts';
 import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
 import type { ContainerConfig } from './container-config.ts';
 import type { SpecMount } from './spec/spec-input.ts';
-import type { Checkpoints } from './checkpoints/processes.ts';
 import type { RootDirectories } from './checkpoints/root-changes.ts';
 import type { Container, ContainerPaths, ContainerStore, ContainerUser } from './container.ts';
 import type { ImageConfig } from '../images/image-config.ts';
@@ -144,4 +144,47 @@ export interface ContainerDeps {
     /** Forgets the container and removes its exit file. Idempotent. */
     forget(id: ContainerId): void;
   };
+}
+
+/** Saving and restoring the processes of containers, and what that needs of their images. */
+export interface Checkpoints {
+  /** `/var/lib/gantry/checkpoints`. */
+  readonly directory: string;
+  /** What containers may be restored from here. */
+  readonly sources: { readonly directories: readonly string[]; readonly images: boolean };
+  readonly layers: CheckpointLayers;
+  /** The path of a container's cgroup in each hierarchy. */
+  cgroupPath(cgroupsPath: string): string;
+  /** Why this host cannot checkpoint containers of a handler, or undefined. */
+  whyNot(handler: string): Promise<string | undefined>;
+  /** Stops all processes of a running container where they are. */
+  pause(container: Container, signal: AbortSignal): Promise<void>;
+  /** Lets them go on. Idempotent. */
+  resume(container: Container): Promise<void>;
+  /** Saves them as they stand. */
+  save(container: Container, args: Omit<CheckpointArgs, 'id'>): Promise<void>;
+  /** Makes them again from saved ones. They run then, whatever the container's own program is. */
+  restore(
+    container: Container,
+    args: RestoreProcessesRequest,
+    signal: AbortSignal,
+  ): Promise<MonitoredContainer>;
+}
+
+/** What restoring asks of the images' side. */
+interface CheckpointLayers {
+  isCheckpoint(id: ImageId): Promise<boolean>;
+  /** The unpacked layers of an image, top first. */
+  directoriesOf(id: ImageId): readonly string[];
+  /** Tars as layers upon those of an image, for one container. The chain of all, bottom first. */
+  add(id: ImageId, paths: readonly string[], signal: AbortSignal): Promise<readonly ChainId[]>;
+  /** Removes such layers that no container stands upon. */
+  collect(): Promise<void>;
+  /** Makes the writable layer of a container upon such a chain and mounts its root filesystem. */
+  prepareSnapshot(key: ContainerId, chainIds: readonly ChainId[]): Promise<{ readonly rootfs: string }>;
+}
+
+interface RestoreProcessesRequest {
+  readonly imageDirectory: string;
+  readonly securityProfile: string | undefined;
 }
