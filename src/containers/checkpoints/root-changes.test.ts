@@ -97,3 +97,12 @@ test('a symlink over a directory that came with a checkpoint does not lead to fi
     unmount(at('rootfs'));
   }
 });
+
+test('a tree too deep to be walked is refused: a part of it would pass for all', async () => {
+  const bury = (root: string): void =>
+    void mkdirSync(join(root, ...Array.from({ length: 300 }, () => 'd')), { recursive: true });
+  await assert.rejects(changesOf('buried', bury), {
+    kind: 'failed-precondition',
+    message: /more than 256 deep/,
+  });
+});

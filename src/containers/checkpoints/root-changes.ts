@@ -1,6 +1,7 @@
 /** What a container has written and deleted, as its overlay shows it: for the archive of its checkpoint. */
 import { closeSync, lstatSync, openSync, readdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { EngineError } from '../../lib/errors.ts';
 import { openBeneath, pathDirectory, readDirectory } from '../../linux/at.ts';
 import { lgetxattr } from '../../linux/file-status.ts';
 
@@ -26,6 +27,7 @@ const maxDepth = 256;
 /**
  * Walks what belongs to the container alone. Names are relative to the root, one character a byte (latin1). Its processes must not run
  * meanwhile. Symlinks are never followed.
+ * @throws EngineError failed-precondition if it wrote directories that are too deep to be walked
  */
 export async function rootChanges(directories: RootDirectories): Promise<RootChanges> {
   const found = { present: new Set<string>(), deleted: new Set<string>() };
@@ -47,7 +49,11 @@ interface Place {
 }
 
 async function walk(directories: RootDirectories, found: Found, { own, path, depth }: Place): Promise<void> {
-  if (depth > maxDepth) return;
+  if (depth > maxDepth)
+    throw new EngineError(
+      'failed-precondition',
+      `save what the container wrote: it has directories more than ${maxDepth} deep`,
+    );
   if (isOpaque(own, path)) addHidden(directories, found, path);
   for (const entry of await readdir(bytesOf(own, path), { withFileTypes: true, encoding: 'buffer' })) {
     const name = entry.name.toString('latin1');
