@@ -106,7 +106,10 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
       await exec(id, 'cat /new/file; ls /etc/group 2>&1'),
       'changed\nls: /etc/group: No such file or directory\n',
     );
-    assert.equal(await exec(id, 'hostname; hostname -i'), `restored\n${await exec(id, 'hostname -i')}`);
+    const { status: sandbox } = await cri.call<{ status: { network: { ip: string } } }>('PodSandboxStatus', {
+      podSandboxId,
+    });
+    assert.equal(await exec(id, 'hostname; hostname -i'), `restored\n${sandbox.network.ip}\n`);
     const status = await statusOf(id);
     assert.equal(status.state, 'CONTAINER_RUNNING');
     await saveAndRestoreAgain(id);
