@@ -1,5 +1,6 @@
 /** What a checkpointed container had written and deleted, as layers upon its image. */
-import { mkdirSync, writeFileSync, existsSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, posix } from 'node:path';
 import { z } from 'zod';
 import { EngineError } from '../../lib/errors.ts';
@@ -11,6 +12,12 @@ import { type CheckpointSource, readDescription } from './open-source.ts';
 
 const timeoutMs = 10 * 60_000;
 const deletedSchema = z.array(z.string().min(1).max(4096)).max(1_000_000);
+/** Of the directories in which files were deleted: a few kilobytes of names could ask for millions. */
+const maxDirectories = 10_000;
+/** As deep as what was deleted is looked for. */
+const maxDepth = 256;
+const marker = '.wh.';
+const maxNameBytes = 255 - marker.length;
 
 /** The chain of the image and what the checkpoint brings, bottom first. @throws EngineError as unpacking an image's layer does */
 export async function addRestoredLayers(
@@ -32,10 +39,10 @@ async function whiteouts(directory: string, signal: AbortSignal): Promise<string
   const deleted = readDescription(directory, archiveFiles.deletedFiles, deletedSchema.nullable()) ?? [];
   if (deleted.length === 0) return undefined;
   const tree = join(directory, 'whiteouts');
-  mkdirSync(tree, { mode: 0o700 });
-  const names = deleted.map((path) => whiteoutOf(tree, path));
+  await mkdir(tree, { mode: 0o700 });
+  const names = await makeMarkers(tree, deleted, signal);
   const list = join(directory, 'whiteouts.list');
-  writeFileSync(list, names.map((name) => `./${name}\0`).join(''), { mode: 0o600 });
+  await writeFile(list, names.map((name) => `./${name}\0`).join(''), { mode: 0o600 });
   const file = join(directory, 'whiteouts.tar');
   const options = [
     '--no-recursion',
@@ -46,20 +53,48 @@ async function whiteouts(directory: string, signal: AbortSignal): Promise<string
   ];
   const argv = ['tar', '--create', `--file=${file}`, '--force-local', `--directory=${tree}`, ...options];
   await runCommand(argv, { check: true, timeoutMs, signal });
-  rmSync(tree, { recursive: true });
+  await rm(tree, { recursive: true });
   return file;
 }
 
-/** Makes the marker; its name relative to the tree. */
-function whiteoutOf(tree: string, path: string): string {
-  const place = posix.normalize(`/${path}`).slice(1);
-  if (place === '' || /[\0]/.test(place) || basename(place).startsWith('.wh.'))
-    throw new EngineError(
-      'invalid-argument',
-      `the checkpoint’s ${archiveFiles.deletedFiles}: ${quote(path)}`,
-    );
-  const name = join(dirname(place), `.wh.${basename(place)}`);
-  mkdirSync(join(tree, dirname(name)), { recursive: true, mode: 0o700 });
-  writeFileSync(join(tree, name), '');
-  return name;
+/** Makes a marker for each; their names relative to the tree. */
+async function makeMarkers(tree: string, deleted: readonly string[], signal: AbortSignal): Promise<string[]> {
+  const places = deleted.map(placeOf);
+  for (const directory of directoriesOf(places)) {
+    signal.throwIfAborted();
+    await mkdir(join(tree, directory), { mode: 0o700 });
+  }
+  const names = places.map((place) => join(dirname(place), `${marker}${basename(place)}`));
+  for (const name of names) {
+    signal.throwIfAborted();
+    await writeFile(join(tree, name), '');
+  }
+  return names;
+}
+
+/** All directories above, parents first. */
+function directoriesOf(places: readonly string[]): string[] {
+  const found = new Set<string>();
+  for (const place of places) {
+    for (let above = dirname(place); above !== '.' && !found.has(above); above = dirname(above))
+      found.add(above);
+    if (found.size > maxDirectories) throw refused(`files in more than ${maxDirectories} directories`);
+  }
+  return [...found].toSorted((one, other) => one.length - other.length);
+}
+
+function placeOf(path: string): string {
+  const place = posix.normalize(`/${path}`).replace(/^\/+|\/+$/g, '');
+  const parts = place.split('/');
+  const isName = (part: string): boolean =>
+    part !== '' &&
+    !part.startsWith(marker) &&
+    !part.includes('\0') &&
+    Buffer.byteLength(part) <= maxNameBytes;
+  if (parts.length > maxDepth || !parts.every(isName)) throw refused(quote(path));
+  return place;
+}
+
+function refused(what: string): EngineError {
+  return new EngineError('invalid-argument', `the checkpoint’s ${archiveFiles.deletedFiles}: ${what}`);
 }
