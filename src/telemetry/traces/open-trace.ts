@@ -4,6 +4,8 @@ import type { Phase, Subject, Trace } from './trace.ts';
 /** An image has at most 127 layers, of four phases each. */
 const maxPhases = 600;
 const maxErrorLength = 1000;
+/** An image's reference is no longer, nor any name that Kubernetes gives. */
+const maxSubjectLength = 1024;
 
 interface OpenPhase {
   readonly name: string;
@@ -43,7 +45,9 @@ export class OpenTrace {
 
   /** Adds to what is known of the subject. */
   describe(subject: Subject): void {
-    this.#subject = { ...this.#subject, ...subject };
+    const texts = Object.entries(subject).filter(([, text]) => text !== undefined);
+    const bounded = texts.map(([key, text = '']) => [key, cut(text, maxSubjectLength)]);
+    this.#subject = { ...this.#subject, ...Object.fromEntries(bounded) };
   }
 
   /** Begins a phase inside `parent`; undefined when it is not kept. */
@@ -66,7 +70,7 @@ export class OpenTrace {
 
   /** Ends the request; the first call counts. Gives what is kept of it. */
   end(code: string, error?: string): Trace {
-    this.#ended ??= this.#describeNow(code, error?.slice(0, maxErrorLength));
+    this.#ended ??= this.#describeNow(code, error === undefined ? undefined : cut(error, maxErrorLength));
     this.#phases.length = 0;
     return this.#ended;
   }
@@ -102,4 +106,9 @@ export class OpenTrace {
       hasFailed,
     };
   }
+}
+
+/** A copy: what `slice` alone gives would keep all of the text in memory. */
+function cut(text: string, length: number): string {
+  return text.length <= length ? text : Buffer.from(text.slice(0, length)).toString();
 }

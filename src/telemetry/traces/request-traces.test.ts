@@ -36,6 +36,22 @@ test('a request has so many phases at most, and says how many more there were', 
   assert.deepEqual([trace?.phases.length, trace?.droppedPhases], [600, 100]);
 });
 
+test('what a client says of names is kept up to a length', () => {
+  const traces = new RequestTraces();
+  const open = traces.begin(start);
+  const long = 'n'.repeat(3_000_000);
+  open.describe({ podName: long, image: 'a.example/b' });
+  open.describe({ podId: undefined, podNamespace: long });
+  traces.end(open, 'INVALID_ARGUMENT', long);
+  const [trace] = traces.all();
+  assert.deepEqual(trace?.subject, {
+    podName: long.slice(0, 1024),
+    image: 'a.example/b',
+    podNamespace: long.slice(0, 1024),
+  });
+  assert.equal(trace?.error, long.slice(0, 1000));
+});
+
 test('what happens after the end of a request is not added to it', async () => {
   const ended: string[] = [];
   const traces = new RequestTraces({ onEnd: ({ code }) => ended.push(code ?? '') });
