@@ -11,8 +11,8 @@ export function resourcesFromWire(wire: LinuxContainerResources | undefined, fie
     cpuShares: integerOrUnset(wire.cpuShares, `${field}.cpu_shares`),
     cpusetCpus: textOf(wire.cpusetCpus),
     cpusetMems: textOf(wire.cpusetMems),
-    memoryLimitBytes: integerOrUnset(wire.memoryLimitInBytes, `${field}.memory_limit_in_bytes`),
-    memorySwapLimitBytes: integerOrUnset(wire.memorySwapLimitInBytes, `${field}.memory_swap_limit_in_bytes`),
+    memoryLimitBytes: memoryOrUnset(wire.memoryLimitInBytes, `${field}.memory_limit_in_bytes`),
+    memorySwapLimitBytes: memoryOrUnset(wire.memorySwapLimitInBytes, `${field}.memory_swap_limit_in_bytes`),
     oomScoreAdj: integerOrUnset(wire.oomScoreAdj, `${field}.oom_score_adj`),
     hugepageLimits: wire.hugepageLimits.map(({ pageSize, limit }) => ({
       pageSize,
@@ -38,4 +38,12 @@ export function resourcesToWire(resources: LinuxResources): LinuxContainerResour
     })),
     unified: { ...resources.unified },
   };
+}
+
+/** Below it no kernel's number for "no limit" lies: the largest 64-bit integer, rounded down to a page of any size. */
+const leastUnlimited = (1n << 63n) - 65_536n;
+
+/** The kubelet passes on what it has read in a v1 cgroup without a limit; -1 means the same everywhere else. */
+function memoryOrUnset(value: bigint, field: string): number | undefined {
+  return value >= leastUnlimited ? -1 : integerOrUnset(value, field);
 }

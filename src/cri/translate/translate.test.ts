@@ -174,6 +174,13 @@ test('resources survive both ways, and 2^60 bytes are refused', () => {
   );
 });
 
+test('a memory limit that a cgroup without one reports is none', () => {
+  const wire = { ...resourcesToWire({ hugepageLimits: [] }), memorySwapLimitInBytes: (1n << 63n) - 1n };
+  const read = resourcesFromWire({ ...wire, memoryLimitInBytes: 9_223_372_036_854_771_712n }, 'linux');
+  assert.equal(read.memoryLimitBytes, -1);
+  assert.equal(read.memorySwapLimitBytes, -1);
+});
+
 test('namespaces survive both ways; a target needs an id', () => {
   const wire = {
     network: 2 as const,
