@@ -7,6 +7,7 @@
 import {
   chmodSync,
   chownSync,
+  type Dirent,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -16,11 +17,10 @@ import {
 } from 'node:fs';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
-import type { BindOptions } from '../linux/mount.ts';
+import { type BindOptions, setPropagation, unmount } from '../linux/mount.ts';
 import { readMounts } from '../linux/mountinfo.ts';
 import type { PathWorkers } from '../linux/path-worker.ts';
 import type { Poller } from '../linux/poll.ts';
-import { unmountTree } from '../linux/unmount-tree.ts';
 import { startInUserNamespace } from '../linux/user-namespace.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
 import { losesMountsBelow } from '../oci/runtime-version.ts';
@@ -41,6 +41,8 @@ interface BoundMountsRequest {
 }
 
 const timeoutMs = 10_000;
+/** The name of the place where the root file system is bound. */
+const rootPlace = 'rootfs';
 /** Everybody may enter these, and what is mounted below them is the node's own affair. */
 const openTrees = ['/sys', '/proc', '/dev'];
 
@@ -68,22 +70,38 @@ export async function makeBoundMounts(
   }
   if (!isInside) return { ...spec, mounts };
   const root = { source: spec.root.path, destination: '/', options: ['bind', 'rprivate'] };
-  const { source: path = '' } = await bindOne(deps, { spec, mount: root, directory, name: 'rootfs' });
+  const { source: path = '' } = await bindOne(deps, { spec, mount: root, directory, name: rootPlace });
   return { ...spec, mounts, root: { ...spec.root, path } };
 }
 
 /**
- * Undoes makeBoundMounts, whatever of it was done. Idempotent. Never removes anything but the empty places that were mounted
- * upon: what is mounted there is the user's.
+ * Takes away what a container that has been created needs no more: it has mounts of its own, and on the node no directory is
+ * to be kept busy by what is mounted below it here. Its root file system stays where it is: runc goes there for each exec.
+ * Idempotent.
  */
+export function removeBoundVolumes(directory: string): void {
+  if (existsSync(directory)) removePlaces(directory, ({ name }) => name !== rootPlace);
+}
+
+/** Undoes makeBoundMounts, whatever of it was done. Idempotent. */
 export function removeBoundMounts(directory: string): void {
   if (!existsSync(directory)) return;
-  unmountTree(directory);
-  for (const entry of readdirSync(directory, { withFileTypes: true })) {
-    if (entry.isDirectory()) rmdirSync(`${directory}/${entry.name}`);
-    else unlinkSync(`${directory}/${entry.name}`);
-  }
+  removePlaces(directory, () => true);
   rmdirSync(directory);
+}
+
+/** Never removes anything but the empty places that were mounted upon: what is mounted there is the user's. */
+function removePlaces(directory: string, isWanted: (entry: Dirent) => boolean): void {
+  const table = readMounts();
+  for (const entry of readdirSync(directory, { withFileTypes: true }).filter(isWanted)) {
+    const place = `${directory}/${entry.name}`;
+    const targets = table.flatMap(({ target }) => (isAtOrBelow(target, place) ? [target] : []));
+    // The container's mounts may follow these, which would take what is mounted below them away from the container.
+    for (const target of targets) setPropagation(target, 'private');
+    for (const target of targets.toReversed()) unmount(target, { lazy: true });
+    if (entry.isDirectory()) rmdirSync(place);
+    else unlinkSync(place);
+  }
 }
 
 /** Only the root of the pod may enter it beside the node's: setuid files of the image lie there (CVE-2021-41103). */

@@ -49,7 +49,12 @@ function deps(t: TestContext, said: string[]): { deps: ContainerDeps; sandboxId:
       removeSnapshot: nothing,
     },
     checkpoints: { directory, sources: { directories: [], images: false } },
-    mounts: { resolve: async () => [], bind: async (spec: unknown) => spec, release: nothing },
+    mounts: {
+      resolve: async () => [],
+      bind: async (spec: unknown) => spec,
+      unbind: nothing,
+      release: nothing,
+    },
     volumes: { prepare: async () => [], remove: nothing },
     spec: { build: async () => ({ spec: {}, user: { uid: 0, gid: 0, supplementalGroups: [] } }) },
     cgroups: { pathFor: () => '/pod/c', destroy: nothing },

@@ -161,6 +161,7 @@ async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Pro
     const processes = await phase('create in the runtime', () => createProcesses(deps, prepared, signal));
     const created: Container = { ...prepared, state: { name: 'created', processes } };
     toUndo = created;
+    await phase('unbind mounts', () => deps.mounts.unbind(containerPaths(deps.stateDirectory, draft.id)));
     await phase('record', () => {
       deps.store.update(draft.id, () => created);
       deps.exits.watch(draft.id, processes);

@@ -78,6 +78,8 @@ export interface ContainerDeps {
     ): Promise<readonly SpecMount[]>;
     /** Binds what the runtime could not, and gives the spec that it is to have instead. */
     bind(spec: Spec, paths: ContainerPaths, handler: string): Promise<Spec>;
+    /** Takes away what of that the container needs no more, once it has mounts of its own. Idempotent. */
+    unbind(paths: ContainerPaths): Promise<void>;
     /** Unmounts what `resolve` and `bind` mounted. Idempotent. */
     release(paths: ContainerPaths): Promise<void>;
   };

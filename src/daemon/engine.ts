@@ -5,7 +5,7 @@ import { createCheckpoints } from '../containers/checkpoints/processes.ts';
 import type { ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { ExecDeps } from '../containers/exec.ts';
-import { makeBoundMounts, removeBoundMounts } from '../containers/bound-mounts.ts';
+import { makeBoundMounts, removeBoundMounts, removeBoundVolumes } from '../containers/bound-mounts.ts';
 import { createContainerVolumes } from '../containers/container-volumes.ts';
 import { ContainerExits, type ExitSource } from '../containers/exits.ts';
 import { resolveMountSources } from '../containers/mount-sources.ts';
@@ -175,6 +175,7 @@ function containerDeps(
         const { runtime } = monitorDeps(runtimes, handler);
         return await makeBoundMounts({ paths, poller }, { spec, directory, runtime });
       },
+      unbind: async ({ boundMounts }) => removeBoundVolumes(boundMounts),
       release: async ({ directory, boundMounts }) => {
         removeBoundMounts(boundMounts);
         await images.releaseImageMounts(`${directory}/images`);

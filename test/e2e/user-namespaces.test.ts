@@ -1,7 +1,15 @@
 /** Pods with a user namespace of their own: root in them is nobody on the node. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { CriClient } from './engine/cri-client.ts';
@@ -201,9 +209,42 @@ for (const [runtime, path] of runtimes) {
           told.map(({ recursiveReadOnly }) => recursiveReadOnly),
           [true, false],
         );
+        if (name === 'outside') {
+          // On the node nothing is kept busy while the container runs.
+          execFileSync('umount', ['--lazy', join(outer, 'inner')]);
+          rmdirSync(join(outer, 'inner'));
+        }
         await remove(pod);
       }
-      execFileSync('umount', [join(outer, 'inner')]);
+      await assertNothingLeft(state);
+    });
+
+    test('what is mounted on the node is seen in a pod that asks for it, and goes there too', async () => {
+      const state = nodeState();
+      const shared = join(node.directory, 'shared');
+      const [before, later] = [join(shared, 'before'), join(shared, 'later')];
+      for (const path of [before, later]) mkdirSync(path, { recursive: true });
+      const mount = (...words: string[]): void => void execFileSync('mount', words);
+      mount('--bind', shared, shared);
+      mount('--make-shared', shared);
+      mount('-t', 'tmpfs', 'before', before);
+      const mounts = [
+        { hostPath: shared, containerPath: '/seen', propagation: 'PROPAGATION_HOST_TO_CONTAINER' },
+      ];
+      const pod = await mappedPod('propagation');
+      const id = await startIn(cri, pod, idle('main', { mounts }));
+      const seen = async (): Promise<string> =>
+        await run(id, "grep -o '^[a-z]* /seen/[a-z]*' /proc/mounts || true");
+      assert.equal(await seen(), 'before /seen/before');
+      mount('-t', 'tmpfs', 'later', later);
+      assert.equal(await seen(), 'before /seen/before\nlater /seen/later');
+      for (const path of [before, later]) {
+        execFileSync('umount', [path]);
+        rmdirSync(path);
+      }
+      assert.equal(await seen(), '');
+      await remove(pod);
+      execFileSync('umount', [shared]);
       await assertNothingLeft(state);
     });
 
