@@ -1,6 +1,6 @@
 /** What the suite wants of the node that it runs on, done inside the node's own mount namespace. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 
@@ -12,6 +12,8 @@ export function prepareNode(kernelDirectory: string | undefined): void {
   hideSystemd();
   showKernelConfig(kernelDirectory);
   receiveOnLink();
+  nameUserMappings();
+  tellTestHandler();
   for (const path of ['/var/lib/kubelet', '/var/log/pods', '/var/log/containers'])
     mkdirSync(path, { recursive: true });
 }
@@ -32,6 +34,21 @@ function showKernelConfig(kernelDirectory: string | undefined): void {
     throw new Error(`the kernel's configuration is neither in /proc/config.gz nor /boot/config-${release()}`);
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/boot']);
   copyFileSync(join(kernelDirectory, 'config'), `/boot/config-${release()}`);
+}
+
+/** A spec looks for the ids that an administrator has set aside for the kubelet's pods. */
+function nameUserMappings(): void {
+  appendFileSync('/etc/passwd', 'kubelet:x:999:999::/nonexistent:/bin/false\n');
+  for (const file of ['/etc/subuid', '/etc/subgid']) appendFileSync(file, 'kubelet:65536:7208960\n');
+}
+
+/** A spec of RuntimeClass runs only where it finds the handler's name in the configuration of one of two engines. */
+function tellTestHandler(): void {
+  mkdirSync('/etc/containerd', { recursive: true });
+  writeFileSync(
+    '/etc/containerd/config.toml',
+    "# The engine's own configuration has runtimes.test-handler.\n",
+  );
 }
 
 /** A spec wants the node's link to have received a megabyte; that of a new node has received next to nothing. */
