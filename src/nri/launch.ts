@@ -1,6 +1,7 @@
 /** Plugins that are installed on the node: programs in one directory, started by the engine on a socket of their own. */
-import { closeSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, readdirSync, statSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { readBoundedFile } from '../lib/bounded-file.ts';
 import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import { spawnProcess } from '../linux/command.ts';
 import type { Poller } from '../linux/poll.ts';
@@ -116,11 +117,12 @@ function namesIn(directory: string): string[] {
 
 function configOf(directory: string, index: string, name: string): string {
   for (const path of [`${directory}/${index}-${name}.conf`, `${directory}/${name}.conf`]) {
-    const stat = statSync(path, { throwIfNoEntry: false });
-    if (stat === undefined) continue;
-    if (stat.size > maxConfigBytes)
-      throw new EngineError('invalid-argument', `${path} is longer than ${maxConfigBytes} bytes`);
-    return readFileSync(path, 'utf8');
+    try {
+      return readBoundedFile(path, maxConfigBytes);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') continue;
+      throw new EngineError('invalid-argument', `${path}: ${messageOf(error)}`, { cause: error });
+    }
   }
   return '';
 }
