@@ -56,7 +56,7 @@ export async function makeBoundMounts(
   deps: BoundMountsDeps,
   { spec, directory, runtime }: BoundMountsRequest,
 ): Promise<Spec> {
-  const isInside = spec.linux.namespaces?.some(({ type }) => type === 'user') ?? false;
+  const isInside = spec.linux.namespaces.some(({ type }) => type === 'user') ?? false;
   if (!isInside && !spec.mounts.some(isSpecial)) return spec;
   makeDirectory(directory, spec);
   const mounts: Mount[] = [];
@@ -198,7 +198,7 @@ async function namespaceOf(
   if (!isMapped(mount)) return undefined;
   const { uidMappings = [], gidMappings = [] } = mount;
   const { linux } = spec;
-  const path = linux.namespaces?.find(({ type }) => type === 'user')?.path;
+  const path = linux.namespaces.find(({ type }) => type === 'user')?.path;
   const isPods = isSame(uidMappings, linux.uidMappings) && isSame(gidMappings, linux.gidMappings);
   if (path !== undefined && isPods) return { path, [Symbol.asyncDispose]: async () => undefined };
   const ids = { uids: uidMappings.map(toRange), gids: gidMappings.map(toRange) };
