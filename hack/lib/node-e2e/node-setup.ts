@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { appendFileSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { criuSkipReason } from '../../../test/e2e/engine/criu.ts';
 
 /** The kubelet would be started through systemd where these are on PATH, whether systemd runs or not. */
 const systemdTools = ['systemd-run', 'systemctl', 'journalctl'];
@@ -14,6 +15,8 @@ export function prepareNode(kernelDirectory: string | undefined): void {
   receiveOnLink();
   nameUserMappings();
   tellTestHandler();
+  const noCheckpoints = criuSkipReason();
+  if (noCheckpoints !== undefined) console.log(`no checkpoints: ${noCheckpoints}`);
   for (const path of ['/var/lib/kubelet', '/var/log/pods', '/var/log/containers'])
     mkdirSync(path, { recursive: true });
 }
