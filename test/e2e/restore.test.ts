@@ -110,6 +110,10 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
       podSandboxId,
     });
     assert.equal(await exec(id, 'hostname; hostname -i'), `restored\n${sandbox.network.ip}\n`);
+    // Masked and protected as in any container.
+    const look =
+      'cat /proc/keys; ls /sys/firmware; echo 1 2>/dev/null >/proc/sys/kernel/shm_rmid_forced || echo ro';
+    assert.equal(await exec(id, look), 'ro\n');
     const status = await statusOf(id);
     assert.equal(status.state, 'CONTAINER_RUNNING');
     await saveAndRestoreAgain(id);

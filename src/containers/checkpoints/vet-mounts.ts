@@ -107,7 +107,8 @@ function vetWanted(entry: Message, place: string, mount: Mount): void {
 /** Masked paths are /dev/null or an empty tmpfs, protected ones their own directory once more, read-only. */
 function vetGuarded(entry: Message, place: string): void {
   if (isExternal(entry)) {
-    if (textOf(entry, field.externalKey) !== devNull)
+    // runc's key for what it masks, and crun's.
+    if (![devNull, place].includes(textOf(entry, field.externalKey)))
       throw tooMuch(`${quote(place)} shows something else in it`);
     return;
   }
