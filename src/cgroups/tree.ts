@@ -1,5 +1,6 @@
 /** Making, filling and removing cgroups of our own. Never the kubelet's: its parents are not made, limited or removed here. */
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import { readText } from './files.ts';
@@ -14,10 +15,13 @@ export function createCgroup(host: HostCgroups, path: string): void {
   if (host.layout !== 'unified') inheritCpuset(controllerDirectory(host, 'cpuset', '/'), path);
 }
 
-/** Moves a process, in every hierarchy. @throws ESRCH when it is gone */
-export function addProcess(host: HostCgroups, path: string, pid: number): void {
+/**
+ * Moves a process, in every hierarchy. The kernel lets a grace period of RCU pass first, some ten milliseconds.
+ * @throws ESRCH when it is gone
+ */
+export async function addProcess(host: HostCgroups, path: string, pid: number): Promise<void> {
   for (const directory of cgroupDirectories(host, path))
-    writeFileSync(`${directory}/cgroup.procs`, String(pid));
+    await writeFile(`${directory}/cgroup.procs`, String(pid));
 }
 
 /** All processes in a cgroup and below it; empty when it is gone. */

@@ -30,7 +30,7 @@ export interface EngineCgroups {
   /** Only in cgroups v2 that systemd does not manage: else limits go through the runtime, which knows v1's files and tells systemd. */
   readonly writeLimits: RuntimesOptions['writeLimits'];
   /** Puts a monitor into the leaf of its own that all monitors share, outside of every pod. */
-  readonly placeMonitor: (pid: number) => void;
+  readonly placeMonitor: (pid: number) => Promise<void>;
   /** The directory-independent path of a container's cgroup, for its stats. */
   readonly pathOf: (cgroupsPath: string) => string;
   /** The same for a pod's. */
@@ -110,18 +110,18 @@ async function writeLimits(host: HostCgroups, path: string, { before, after }: L
 }
 
 /** Under systemd the leaf is below our own unit, which is delegated to us: it ends with none of our restarts. */
-function monitorPlacer(host: HostCgroups, driver: CgroupDriver): (pid: number) => void {
+function monitorPlacer(host: HostCgroups, driver: CgroupDriver): (pid: number) => Promise<void> {
   const own = driver === 'systemd' ? (cgroupOfProcess(host, 'self') ?? '/system.slice') : '/gantry';
   const leaf = `${own}/monitors`;
   createCgroup(host, leaf);
-  return (pid) => {
+  return async (pid) => {
     try {
-      addProcess(host, leaf, pid);
+      await addProcess(host, leaf, pid);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw error;
       // Someone swept an empty cgroup of ours: made again, once.
       createCgroup(host, leaf);
-      addProcess(host, leaf, pid);
+      await addProcess(host, leaf, pid);
     }
   };
 }

@@ -1,6 +1,6 @@
 /**
  * conmon, the process that holds a container's stdio, writes its log and its exit file, and outlives the daemon. It is started
- * behind a gate (the start pipe), so that it can be put into its cgroup before it starts anything, and it answers on the
+ * behind a gate (the start pipe; an exec has a second one, between its attach socket and its process), and it answers on the
  * sync pipe with one line of JSON for each event: `{"data": PID}`, or `{"data": -1, "message": "..."}`.
  */
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
@@ -20,8 +20,8 @@ export interface ConmonSetup {
   readonly exitDirectory: string;
   /** A directory of mode 0700 with a short path: the socket over which a runtime hands a terminal lies in it for a moment. */
   readonly socketDirectory: string;
-  /** Puts a monitor into a cgroup outside of the pod's; called before the monitor starts anything. */
-  readonly place: (pid: number) => void;
+  /** Puts a monitor into a cgroup outside of the pod's. The kernel takes ten milliseconds and more for it. */
+  readonly place: (pid: number) => Promise<void>;
 }
 
 export interface ConmonLaunch {
@@ -112,15 +112,22 @@ export class ConmonProcess implements Disposable {
     return this.#child.exited;
   }
 
-  /** Puts conmon into its cgroup and opens the gate. One that has ended already is found out by `answer`. */
-  admit(place: (pid: number) => void): void {
+  /** Opens the gate. */
+  admit(): void {
+    this.#pass();
+    if (this.#attach === undefined) this.#closeStart();
+  }
+
+  /**
+   * Puts conmon into its cgroup, while it works: what it starts meanwhile is the runtime, which ends soon and puts the container where that
+   * belongs. One that has ended already is found out by `answer`.
+   */
+  async moveBy(place: (pid: number) => Promise<void>): Promise<void> {
     try {
-      place(this.pid);
+      await place(this.pid);
     } catch (error) {
       if (errnoOf(error) !== 'ESRCH') throw error;
     }
-    this.#pass();
-    if (this.#attach === undefined) this.#closeStart();
   }
 
   /** The second gate, of an exec with an attach pipe: starts the process. */

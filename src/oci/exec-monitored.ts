@@ -59,8 +59,8 @@ async function run(deps: MonitorDeps, running: Running): Promise<{ readonly exit
   const what = `exec in container ${running.containerId}`;
   const wait = { what, timeoutMs: startTimeoutMs };
   try {
-    conmon.admit(deps.conmon.place);
-    await conmon.attachIsReady(wait);
+    conmon.admit();
+    await Promise.all([conmon.attachIsReady(wait), conmon.moveBy(deps.conmon.place)]);
     streams.connect(await connectSeqpacket(`${running.directory}/attach`, deps.poller));
     conmon.startProcess();
     const started = await conmon.answer(wait);

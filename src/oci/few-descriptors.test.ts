@@ -37,7 +37,12 @@ const deps: RuntimeDeps = {
     systemdCgroup: false,
   },
 };
-const conmon = { path: '/bin/true', exitDirectory: directory, socketDirectory: directory, place: () => {} };
+const conmon = {
+  path: '/bin/true',
+  exitDirectory: directory,
+  socketDirectory: directory,
+  place: async () => {},
+};
 const starts: Readonly<Record<string, () => Promise<unknown>>> = {
   'a call of the runtime': async () =>
     await callRuntime(deps, { what: 'call', args: [], input: 'x', wantsOutput: true }),

@@ -61,9 +61,12 @@ export async function createContainer(
   const launch = { args: createArguments(deps, args), directory: args.bundle };
   using conmon = await phase('start conmon', () => ConmonProcess.start(deps, launch));
   undo.defer(() => discard(deps, args.id, conmon));
-  await phase('place conmon', () => conmon.admit(deps.conmon.place));
+  conmon.admit();
   const wait = { what, timeoutMs: args.timeoutMs ?? defaultTimeoutMs, signal: args.signal };
-  const { data: pid, message } = await phase('conmon and the runtime', () => conmon.answer(wait));
+  const [{ data: pid, message }] = await Promise.all([
+    phase('conmon and the runtime', () => conmon.answer(wait)),
+    phase('place conmon', () => conmon.moveBy(deps.conmon.place)),
+  ]);
   if (pid <= 0) throw runtimeError(what, message ?? '', 'the runtime failed without a message');
   conmon.takeOomScoreOfDaemon();
   const startTicks = String(processStartTicks(pid) ?? 0n);

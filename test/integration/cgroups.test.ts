@@ -25,7 +25,7 @@ describe('cgroups of this host', { timeout: 60_000 }, () => {
     await fixture[Symbol.asyncDispose]();
   });
 
-  function spawnInside(script: string): ReturnType<typeof spawnProcess> {
+  async function spawnInside(script: string): Promise<ReturnType<typeof spawnProcess>> {
     const { poller } = fixture.deps;
     const child = spawnProcess(['sh', '-c', script], {
       fds: new Map(),
@@ -33,7 +33,7 @@ describe('cgroups of this host', { timeout: 60_000 }, () => {
       newSession: true,
       poller,
     });
-    addProcess(host, path, child.pid);
+    await addProcess(host, path, child.pid);
     return child;
   }
 
@@ -41,7 +41,7 @@ describe('cgroups of this host', { timeout: 60_000 }, () => {
     createCgroup(host, `${path}/inner`);
     createCgroup(host, `${path}/inner`);
     await removeCgroup(host, `${path}/inner`, { timeoutMs: 1000 });
-    const child = spawnInside('trap "" TERM; while true; do sleep 0.01 & wait; done');
+    const child = await spawnInside('trap "" TERM; while true; do sleep 0.01 & wait; done');
     assert.ok(listProcesses(host, path).includes(child.pid));
     assert.equal(cgroupOfProcess(host, child.pid), path);
     const stats = readStats(host, path);

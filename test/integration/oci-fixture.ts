@@ -66,7 +66,7 @@ export async function makeOciFixture(): Promise<OciFixture> {
     path: '/usr/bin/conmon',
     exitDirectory: join(directory, 'exits'),
     socketDirectory: join(directory, 'sockets'),
-    place: (pid: number) => void placed.push(pid),
+    place: async (pid: number) => void placed.push(pid),
   };
   const resources = undo.move();
   return {
