@@ -7,6 +7,7 @@ import { startDockerRegistry } from '../../../test/fixtures/docker-registry.ts';
 import { prepare } from './cri.ts';
 import { containerd, describeMachine, gantry } from './engine.ts';
 import { busyboxReference, pauseReference, pushImages } from './images.ts';
+import { picture } from './picture.ts';
 import { json, table } from './report.ts';
 import { Measurements } from './samples.ts';
 import { besideOnePod, type Workload } from './workload.ts';
@@ -37,6 +38,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     pods: { type: 'string', default: '20,100' },
     json: { type: 'string' },
+    svg: { type: 'string' },
     quick: { type: 'boolean', default: false },
   },
 });
@@ -81,6 +83,7 @@ async function main(): Promise<void> {
   });
   const names = engines.map(({ name }) => name);
   console.log(table(measurements.all(), names));
+  if (values.svg !== undefined) writeFileSync(values.svg, picture(measurements.all(), names));
   if (values.json !== undefined) writeFileSync(values.json, json(measurements.all(), { versions, machine }));
 }
 

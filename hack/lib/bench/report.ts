@@ -1,7 +1,7 @@
 /** A run's measurements as a table for people and as JSON for programs. */
 import { type Measurement, type Summary, summarize } from './samples.ts';
 
-interface Row {
+export interface Row {
   readonly workload: string;
   readonly operation: string;
   readonly unit: Measurement['unit'];
@@ -9,7 +9,7 @@ interface Row {
   readonly summaries: ReadonlyMap<string, Summary>;
 }
 
-function rowsOf(measurements: readonly Measurement[]): Row[] {
+export function rowsOf(measurements: readonly Measurement[]): Row[] {
   const rows = new Map<string, Row & { readonly summaries: Map<string, Summary> }>();
   for (const { workload, operation, unit, engine, samples } of measurements) {
     const key = `${workload}\n${operation}`;
@@ -21,7 +21,7 @@ function rowsOf(measurements: readonly Measurement[]): Row[] {
 }
 
 /** Of medians, the first engine's to the second's. For what happens per second more is better, for the rest less. */
-function ratioOf({ summaries }: Row, [first, second]: readonly string[]): number | undefined {
+export function ratioOf({ summaries }: Row, [first, second]: readonly string[]): number | undefined {
   const own = summaries.get(first ?? '')?.median;
   const peer = summaries.get(second ?? '')?.median;
   return own === undefined || peer === undefined || peer === 0 ? undefined : own / peer;
