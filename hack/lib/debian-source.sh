@@ -1,7 +1,7 @@
 # Read by scripts that build a program from Debian's source.
 # shellcheck shell=bash
 
-mirror_of() { apt-get --print-uris download "$1" 2>/dev/null | sed -n "s|^'\(.*\)/pool/.*|\1|p"; }
+mirror_of() { apt-get --print-uris download "$1" 2>/dev/null | sed -n "s|^'\(.*\)/pool/.*|\1|p" || true; }
 
 # download_debian_source PACKAGE [RELEASE]: the source package's files, into the present folder, checked by apt's keys.
 # The release is this machine's own, unless another one is named. The machine's lists of packages stay as they are.
