@@ -10,7 +10,7 @@ import { resultMark, type ResultLine } from './test-reporter.ts';
 const root = join(import.meta.dirname, '../..');
 const logs = mkdtempSync(join(tmpdir(), 'gantry-test-'));
 /** Of all suites together; what has not ended then is stopped and counts as failed. */
-const deadline = Date.now() + 44 * 60_000;
+const deadline = Date.now() + 80 * 60_000;
 
 const stopped = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopped.abort());
