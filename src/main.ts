@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** `gantryd`: arguments, signals, exit code. */
+import './small-heap.ts';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { defaultConfigPath, loadConfig, printDefaultConfig } from './config.ts';
