@@ -15,10 +15,10 @@ import { startImages } from './daemon/images.ts';
 import { lockDirectory } from './daemon/lock.ts';
 import { startNetworks } from './daemon/networking.ts';
 import { recoverEngine } from './daemon/recovery.ts';
-import { findRuntimes } from './daemon/runtimes.ts';
+import { findRuntimes, handlerFacts } from './daemon/runtimes.ts';
 import { startWarnings } from './daemon/start-warnings.ts';
 import { startTraces } from './daemon/traces.ts';
-import { sweepUserNamespaceTrials, tryUserNamespaces } from './daemon/user-namespaces.ts';
+import { UserNamespaceTrials } from './daemon/user-namespaces.ts';
 import { messageOf } from './lib/errors.ts';
 import { RecordDatabase } from './lib/records.ts';
 import { NamespaceThread } from './linux/namespace-thread.ts';
@@ -54,6 +54,8 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
     { version, socket: config.cri.socket, cgroups: parts.host.layout, driver: parts.driver, startMs },
     'ready',
   );
+  // The kubelet asks at once; for others the log says what there is not.
+  void handlerFacts(parts.runtimes, parts.trials);
   for (const warning of startWarnings(config, parts.runtimes.handlers.values())) log.warn(warning);
   const running = stack.move();
   return { log, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
@@ -91,13 +93,8 @@ async function startParts(config: Config, log: Log, stack: AsyncDisposableStack)
   const host = detectHostCgroups();
   const driver = cgroupDriver(config, host);
   const runtimeHost = { rootDirectory: directories.runtimes, systemdCgroup: driver === 'systemd' };
-  const trialDeps = { directories, poller, paths };
-  sweepUserNamespaceTrials(trialDeps);
-  const runtimes = await findRuntimes(config.runtime, runtimeHost, {
-    poller,
-    log,
-    tryUserNamespaces: async (runtime) => await tryUserNamespaces(trialDeps, runtime),
-  });
+  const runtimes = await findRuntimes(config.runtime, runtimeHost, { poller, log });
+  const trials = stack.use(new UserNamespaceTrials({ directories, poller, paths, log }));
   const facts = readHostFacts(
     { runtimeName: runtimes.handlers.get(runtimes.defaultHandler)?.kind ?? 'other' },
     host,
@@ -125,6 +122,7 @@ async function startParts(config: Config, log: Log, stack: AsyncDisposableStack)
     driver,
     cgroups,
     runtimes,
+    trials,
     facts,
     networks,
     images,

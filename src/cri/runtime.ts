@@ -10,7 +10,8 @@ interface EngineFacts {
   readonly version: string;
   readonly cgroupDriver: 'cgroupfs' | 'systemd';
   readonly defaultHandler: string;
-  readonly handlers: readonly HandlerFacts[];
+  /** What has to be tried is tried when it is first asked for. */
+  readonly handlers: () => Promise<readonly HandlerFacts[]>;
   /** The directory below which containers have their root file systems. */
   readonly rootFileSystems: string;
   /** The configuration in force, for `crictl info`. */
@@ -53,7 +54,7 @@ export function runtimeHandlers(
       };
     },
     async status({ verbose }) {
-      const network = await deps.networks.status();
+      const [network, handlers] = await Promise.all([deps.networks.status(), facts.handlers()]);
       return {
         status: {
           conditions: [
@@ -66,11 +67,11 @@ export function runtimeHandlers(
             { type: 'NetworkReady', status: network.ready, reason: network.reason, message: network.message },
           ],
         },
-        info: verbose ? verboseInfo(facts) : {},
-        runtimeHandlers: handlersToWire(facts),
+        info: verbose ? verboseInfo(facts, handlers) : {},
+        runtimeHandlers: handlersToWire(facts, handlers),
         features: {
           supplementalGroupsPolicy: true,
-          userNamespacesHostNetwork: mapsUsersOnNodeNetwork(facts),
+          userNamespacesHostNetwork: mapsUsersOnNodeNetwork(facts, handlers),
         },
       };
     },
@@ -99,12 +100,12 @@ export function runtimeHandlers(
 }
 
 /** The wire has one word for all handlers: what most pods ask for decides. */
-function mapsUsersOnNodeNetwork({ handlers, defaultHandler }: EngineFacts): boolean {
+function mapsUsersOnNodeNetwork({ defaultHandler }: EngineFacts, handlers: readonly HandlerFacts[]): boolean {
   return handlers.find(({ name }) => name === defaultHandler)?.userNamespacesHostNetwork === true;
 }
 
 /** The default handler is listed twice, by its name and as the nameless one that most pods ask for. */
-function handlersToWire({ handlers, defaultHandler }: EngineFacts) {
+function handlersToWire({ defaultHandler }: EngineFacts, handlers: readonly HandlerFacts[]) {
   const named = handlers.map(({ name, recursiveReadOnlyMounts, userNamespaces }) => ({
     name,
     features: { recursiveReadOnlyMounts, userNamespaces },
@@ -117,14 +118,14 @@ function handlersToWire({ handlers, defaultHandler }: EngineFacts) {
  * kubeadm reads `config.sandboxImage` from every runtime to warn of a pause image that differs: there is none here. critest reads
  * `config.stateDir`, and tries whether ids can be mapped on the file system above it, where it takes root file systems to be.
  */
-function verboseInfo(facts: EngineFacts): Record<string, string> {
+function verboseInfo(facts: EngineFacts, handlers: readonly HandlerFacts[]): Record<string, string> {
   return {
     config: JSON.stringify({
       sandboxImage: '',
       stateDir: facts.rootFileSystems,
       ...(facts.config as object),
     }),
-    runtimes: JSON.stringify({ default: facts.defaultHandler, handlers: facts.handlers }),
+    runtimes: JSON.stringify({ default: facts.defaultHandler, handlers }),
     process: JSON.stringify({ version: facts.version, node: process.version, pid: process.pid }),
   };
 }

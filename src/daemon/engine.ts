@@ -37,6 +37,7 @@ import type { Directories } from './directories.ts';
 import type { EngineImages } from './images.ts';
 import { createEnginePlugins, type EnginePlugins } from './plugins/engine-plugins.ts';
 import { handlerFor, mustMapUsers, type RuntimeSet } from './runtimes.ts';
+import type { UserNamespaceTrials } from './user-namespaces.ts';
 
 /** What the engine is made of. */
 export interface EngineParts {
@@ -55,6 +56,7 @@ export interface EngineParts {
   readonly driver: CgroupDriver;
   readonly cgroups: EngineCgroups;
   readonly runtimes: RuntimeSet;
+  readonly trials: UserNamespaceTrials;
   readonly facts: HostFacts;
   readonly networks: Networks;
   readonly images: EngineImages;
@@ -249,8 +251,10 @@ function sandboxDeps(
     plugins: plugins.forPods,
     runtimes: {
       handlerFor: (requested) => handlerFor(runtimes, requested),
-      mustMapUsers: (handler, usesNodeNetwork) =>
-        mustMapUsers(runtimes, handler, usesNodeNetwork ? 'nodeNetwork' : 'podNetwork'),
+      mustMapUsers: async (handler, usesNodeNetwork) => {
+        const network = usesNodeNetwork ? 'nodeNetwork' : 'podNetwork';
+        await mustMapUsers(runtimes, parts.trials, { handler, network });
+      },
     },
     containers: {
       stopAll: async (id) => await stopAllContainers(containers, id),

@@ -17,6 +17,7 @@ import type { RequestMetrics } from '../telemetry/request-metrics.ts';
 import type { RequestTraces } from '../telemetry/traces/request-traces.ts';
 import type { Engine } from './engine.ts';
 import { serveMetrics } from './metrics-server.ts';
+import { handlerFacts } from './runtimes.ts';
 
 export interface FacesOptions {
   readonly config: Config;
@@ -84,12 +85,12 @@ export async function startFaces(options: FacesOptions, stack: AsyncDisposableSt
 }
 
 function engineFacts({ config, version, engine }: FacesOptions) {
-  const { runtimes, driver, directories } = engine.parts;
+  const { runtimes, trials, driver, directories } = engine.parts;
   return {
     version,
     cgroupDriver: driver,
     defaultHandler: runtimes.defaultHandler,
-    handlers: runtimes.facts,
+    handlers: async () => await handlerFacts(runtimes, trials),
     rootFileSystems: directories.snapshots,
     config,
     ...(runtimes.brokenReason === undefined ? {} : { brokenReason: runtimes.brokenReason }),

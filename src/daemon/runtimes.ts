@@ -14,30 +14,20 @@ import {
 } from '../oci/choose-runtime.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { UserNamespaceProblems } from './user-namespaces.ts';
+import type { UserNamespaceProblems, UserNamespaceTrials } from './user-namespaces.ts';
 
 export interface RuntimeSet {
   readonly handlers: ReadonlyMap<string, OciRuntime>;
   readonly defaultHandler: string;
-  readonly facts: readonly HandlerFacts[];
-  /** By handler. */
-  readonly userNamespaceProblems: ReadonlyMap<string, UserNamespaceProblems>;
   /** Why no container can run here; the daemon serves on, and says so in its status. */
   readonly brokenReason?: string;
-}
-
-interface RuntimeSearchDeps {
-  readonly poller: Poller;
-  readonly log: Log;
-  /** Tries them with one runtime. Never throws. */
-  readonly tryUserNamespaces: (runtime: OciRuntime) => Promise<UserNamespaceProblems>;
 }
 
 /** Never throws: a host without a runtime still answers, and says what is missing. */
 export async function findRuntimes(
   config: Config['runtime'],
   host: RuntimeHost,
-  deps: RuntimeSearchDeps,
+  deps: { readonly poller: Poller; readonly log: Log },
 ): Promise<RuntimeSet> {
   const handlers = new Map<string, OciRuntime>();
   const candidates: RuntimeCandidate[] = [];
@@ -50,28 +40,26 @@ export async function findRuntimes(
       deps.log.info({ handler: name, reason: messageOf(error) }, 'a runtime handler is not available');
     }
   }
-  const choice = await chooseDefault(config, { ...host, candidates }, deps);
-  const probed = await Promise.all([...handlers.values()].map(async (runtime) => await probe(runtime, deps)));
-  return {
-    handlers,
-    ...choice,
-    userNamespaceProblems: new Map(probed.map(({ name, problems }) => [name, problems])),
-    facts: probed.map(({ name, version, problems }) => ({
-      name,
-      version,
-      recursiveReadOnlyMounts: canChangeMountTrees(),
-      userNamespaces: problems.podNetwork === undefined,
-      userNamespacesHostNetwork: problems.nodeNetwork === undefined,
-    })),
-  };
+  return { handlers, ...(await chooseDefault(config, { ...host, candidates }, deps)) };
 }
 
-async function probe(runtime: OciRuntime, { tryUserNamespaces, log }: RuntimeSearchDeps) {
-  const { name, version } = runtime;
-  const problems = await tryUserNamespaces(runtime);
-  for (const [network, reason] of Object.entries(problems))
-    log.info({ handler: name, network, reason }, 'pods cannot have user namespaces');
-  return { name, version, problems };
+/** What each runtime can do here, as CRI tells it. */
+export async function handlerFacts(
+  { handlers }: RuntimeSet,
+  trials: UserNamespaceTrials,
+): Promise<HandlerFacts[]> {
+  return await Promise.all(
+    [...handlers.values()].map(async (runtime) => {
+      const { podNetwork, nodeNetwork } = await trials.problemsOf(runtime);
+      return {
+        name: runtime.name,
+        version: runtime.version,
+        recursiveReadOnlyMounts: canChangeMountTrees(),
+        userNamespaces: podNetwork === undefined,
+        userNamespacesHostNetwork: nodeNetwork === undefined,
+      };
+    }),
+  );
 }
 
 async function chooseDefault(
@@ -100,12 +88,13 @@ async function chooseDefault(
 }
 
 /** @throws EngineError failed-precondition if pods of this handler can have no user namespace of their own */
-export function mustMapUsers(
-  { userNamespaceProblems }: RuntimeSet,
-  handler: string,
-  network: keyof UserNamespaceProblems,
-): void {
-  const reason = userNamespaceProblems.get(handler)?.[network];
+export async function mustMapUsers(
+  { handlers }: RuntimeSet,
+  trials: UserNamespaceTrials,
+  { handler, network }: { readonly handler: string; readonly network: keyof UserNamespaceProblems },
+): Promise<void> {
+  const runtime = handlers.get(handler);
+  const reason = runtime === undefined ? 'it is not configured' : (await trials.problemsOf(runtime))[network];
   if (reason === undefined) return;
   const what = network === 'podNetwork' ? 'user namespaces' : 'user namespaces with the network of the node';
   throw new EngineError(

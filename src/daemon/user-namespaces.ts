@@ -14,13 +14,15 @@ import { unmountTree } from '../linux/unmount-tree.ts';
 import { startInUserNamespace } from '../linux/user-namespace.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
 import type { Namespace, Spec } from '../oci/spec-types.ts';
-import { tryRuntime } from '../oci/trial.ts';
+import { removeTrials, tryRuntime } from '../oci/trial.ts';
+import type { Log } from '../telemetry/log.ts';
 import type { Directories } from './directories.ts';
 
-export interface UserNamespaceTrialDeps {
-  readonly directories: Pick<Directories, 'snapshots' | 'state'>;
+interface UserNamespaceTrialDeps {
+  readonly directories: Pick<Directories, 'snapshots' | 'state' | 'runtimes'>;
   readonly poller: Poller;
   readonly paths: PathWorkers;
+  readonly log: Log;
 }
 
 /** Why pods have none, on a network of their own and on the node's; undefined where they have. */
@@ -33,24 +35,55 @@ export interface UserNamespaceProblems {
 const ids = { containerId: 0, hostId: 65_536, length: 65_536 };
 const prefix = 'userns-trial-';
 
-/** Tries both kinds of pods with one runtime. Never throws. */
-export async function tryUserNamespaces(
+/**
+ * Tries each runtime once in the life of the daemon, when it is first asked about: nothing else has to wait for that. Disposing
+ * waits for trials under way.
+ */
+export class UserNamespaceTrials implements AsyncDisposable {
+  readonly #deps: UserNamespaceTrialDeps;
+  readonly #trials = new Map<string, Promise<UserNamespaceProblems>>();
+
+  constructor(deps: UserNamespaceTrialDeps) {
+    sweep(deps);
+    this.#deps = deps;
+  }
+
+  /** Never rejects. */
+  async problemsOf(runtime: OciRuntime): Promise<UserNamespaceProblems> {
+    const known = this.#trials.get(runtime.name);
+    if (known !== undefined) return await known;
+    const trial = tryUserNamespaces(this.#deps, runtime);
+    this.#trials.set(runtime.name, trial);
+    return await trial;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#trials.values());
+  }
+}
+
+async function tryUserNamespaces(
   deps: UserNamespaceTrialDeps,
   runtime: OciRuntime,
 ): Promise<UserNamespaceProblems> {
-  const podNetwork = await problemOf(async () => await runInside(deps, runtime, 'pod'));
-  // Without the one the other is not to be had either.
-  if (podNetwork !== undefined) return { podNetwork, nodeNetwork: podNetwork };
-  const nodeNetwork = await problemOf(async () => await runInside(deps, runtime, 'node'));
-  return nodeNetwork === undefined ? {} : { nodeNetwork };
+  const { name: handler } = runtime;
+  const problems: Partial<Record<keyof UserNamespaceProblems, string>> = {};
+  for (const network of ['pod', 'node'] as const) {
+    const reason = await problemOf(async () => await runInside(deps, runtime, network));
+    if (reason === undefined) continue;
+    deps.log.info({ handler, network, reason }, 'pods cannot have user namespaces');
+    problems[`${network}Network`] = reason;
+  }
+  return problems;
 }
 
 /** What a daemon that was killed in the middle of a trial left mounted. */
-export function sweepUserNamespaceTrials({ directories }: UserNamespaceTrialDeps): void {
+function sweep({ directories }: UserNamespaceTrialDeps): void {
   for (const name of readdirSync(`${directories.state}/mounts`))
     if (name.startsWith(prefix)) removeBoundMounts(`${directories.state}/mounts/${name}`);
   for (const name of readdirSync(directories.snapshots))
     if (name.startsWith(prefix)) removeRoot(join(directories.snapshots, name));
+  removeTrials(directories.runtimes);
 }
 
 async function problemOf(attempt: () => Promise<void>): Promise<string | undefined> {

@@ -1,6 +1,6 @@
 /** A container that runs `true`: what stops a runtime on a host is rarely visible before. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Poller } from '../linux/poll.ts';
 import type { OciRuntime } from './oci-runtime.ts';
 import { callRuntime } from './runtime-call.ts';
@@ -8,25 +8,30 @@ import { runtimeMessage } from './runtime-error.ts';
 import { deleteContainer } from './runtime.ts';
 import type { Spec } from './spec-types.ts';
 
+/** Beside the roots of the handlers, whose names have no dot in front: what is tried is in no list of containers. */
+const trials = '.trials';
+
 /**
  * Runs it, with whatever `change` makes of its spec, and leaves nothing.
  *
  * @throws Error in the runtime's words when it cannot
  */
 export async function tryRuntime(
-  deps: { readonly poller: Poller; readonly runtime: OciRuntime },
+  { poller, runtime: { root, ...runtime } }: { readonly poller: Poller; readonly runtime: OciRuntime },
   change: (spec: Spec) => Promise<Spec> = async (spec) => spec,
 ): Promise<void> {
-  mkdirSync(deps.runtime.root, { recursive: true, mode: 0o700 });
-  const bundle = mkdtempSync(join(deps.runtime.root, '..', 'trial-'));
-  const id = `${basename(bundle)}-${process.pid}-${deps.runtime.name}`;
+  const directory = join(dirname(root), trials);
+  const deps = { poller, runtime: { ...runtime, root: join(directory, runtime.name) } };
+  for (const path of [root, deps.runtime.root]) mkdirSync(path, { recursive: true, mode: 0o700 });
+  const bundle = mkdtempSync(join(directory, 'trial-'));
+  const id = `${basename(bundle)}-${process.pid}-${runtime.name}`;
   try {
     mkdirSync(join(bundle, 'rootfs'));
     const cgroupsPath = deps.runtime.systemdCgroup ? `system.slice:gantry:${id}` : `/gantry-${id}`;
     const spec = await change(trialSpec(join(bundle, 'rootfs'), cgroupsPath));
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
     const result = await callRuntime(deps, {
-      what: `run a trial container with ${deps.runtime.path}`,
+      what: `run a trial container with ${runtime.path}`,
       args: ['run', '--bundle', bundle, id],
       timeoutMs: 30_000,
     });
@@ -37,6 +42,11 @@ export async function tryRuntime(
     await deleteContainer(deps, { id, force: true }).catch(() => undefined);
     rmSync(bundle, { recursive: true, force: true });
   }
+}
+
+/** What a daemon that was killed in the middle of one left; the runtime itself has finished it, or is about to. */
+export function removeTrials(runtimesDirectory: string): void {
+  rmSync(join(runtimesDirectory, trials), { recursive: true, force: true });
 }
 
 /** The host's own programs, read-only, in new namespaces and a cgroup of their own. */

@@ -78,7 +78,7 @@ export interface SandboxDeps {
     /** The handler to use for what a pod asked. @throws EngineError invalid-argument for an unknown one */
     handlerFor(requested: string): string;
     /** @throws EngineError failed-precondition saying why no user namespaces can be had with this handler */
-    mustMapUsers(handler: string, usesNodeNetwork: boolean): void;
+    mustMapUsers(handler: string, usesNodeNetwork: boolean): Promise<void>;
   };
   readonly containers: {
     /** Kills and reaps every container of the sandbox. */

@@ -55,7 +55,7 @@ function depsWith(t: TestContext, holder: StoredProcess): SandboxDeps {
       updating: nothing,
       updated: () => undefined,
     },
-    runtimes: { handlerFor: () => 'fake', mustMapUsers: () => undefined },
+    runtimes: { handlerFor: () => 'fake', mustMapUsers: async () => undefined },
     containers: { stopAll: nothing, removeAll: nothing },
   };
 }

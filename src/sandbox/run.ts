@@ -36,7 +36,7 @@ export async function runSandbox(
   checkUserNamespace(config);
   const runtimeHandler = deps.runtimes.handlerFor(request.runtimeHandler);
   if (podIds(config) !== undefined)
-    deps.runtimes.mustMapUsers(runtimeHandler, config.namespaces.network.mode === 'node');
+    await deps.runtimes.mustMapUsers(runtimeHandler, config.namespaces.network.mode === 'node');
   const name = sandboxName(config);
   using _ = await phase('wait for the name', () => deps.store.nameLocks.acquire(name, signal));
   const existing = deps.store.byName(name);
