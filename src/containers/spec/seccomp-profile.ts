@@ -90,6 +90,10 @@ export function parseSeccompProfile(text: string, path: string, context: Seccomp
   if ((profile.architectures ?? []).length > 0 && (profile.archMap ?? []).length > 0) {
     throw refusal(path, 'architectures and archMap exclude each other');
   }
+  const actions = [profile.defaultAction, ...(profile.syscalls ?? []).map((rule) => rule.action)];
+  // Not every runtime says so; the calls would then fail, or wait for ever.
+  if (actions.includes('SCMP_ACT_NOTIFY') && !profile.listenerPath)
+    throw refusal(path, 'SCMP_ACT_NOTIFY without a listenerPath: nobody would be notified');
   const syscalls = (profile.syscalls ?? [])
     .filter((rule) => applies(rule, context))
     .map((rule) => toOciRule(rule));
