@@ -10,6 +10,7 @@ import { EngineError } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
 import { forwardConnection, parsePort, partingMs, type ConnectPort } from '../port-forward.ts';
 import { readMessage, sendOnChannel } from './channel-messages.ts';
+import { pauseReading, resumeReading } from './paused-socket.ts';
 
 export const webSocketPortProtocols = ['v4.channel.k8s.io', 'v4.base64.channel.k8s.io'] as const;
 
@@ -53,7 +54,7 @@ export async function servePortChannels(
   });
   socket.on('message', (message: Buffer) => inputs.take(message));
   await Promise.all(connections);
-  socket.resume();
+  resumeReading(socket);
   socket.close(1000);
   const timer = setTimeout(() => socket.terminate(), closeGraceMs);
   await closed.finally(() => clearTimeout(timer));
@@ -87,11 +88,11 @@ class Inputs {
     if (channel === undefined || channel.destroyed || data.length === 0) return;
     if (channel.push(data)) return;
     this.#full.add(number);
-    this.#socket.pause();
+    pauseReading(this.#socket);
   }
 
   onRead(number: number): void {
-    if (this.#full.delete(number) && this.#full.size === 0) this.#socket.resume();
+    if (this.#full.delete(number) && this.#full.size === 0) resumeReading(this.#socket);
   }
 }
 

@@ -9,6 +9,7 @@ import {
   type StreamOptions,
 } from '../channels.ts';
 import { readMessage, sendOnChannel } from './channel-messages.ts';
+import { pauseReading, resumeReading } from './paused-socket.ts';
 
 /** Best first. */
 export const webSocketRemoteProtocols = [
@@ -67,7 +68,7 @@ export function openWebSocketChannels(socket: WebSocket, options: StreamOptions)
       );
     },
     async close() {
-      socket.resume();
+      resumeReading(socket);
       socket.close(1000);
       const timer = setTimeout(() => socket.terminate(), closeGraceMs);
       await closed.finally(() => clearTimeout(timer));
@@ -77,7 +78,7 @@ export function openWebSocketChannels(socket: WebSocket, options: StreamOptions)
 }
 
 function inputStream(socket: WebSocket): Readable {
-  const stdin = new Readable({ highWaterMark: 1024 * 1024, read: () => socket.resume() });
+  const stdin = new Readable({ highWaterMark: 1024 * 1024, read: () => resumeReading(socket) });
   stdin.on('error', () => undefined);
   return stdin;
 }
@@ -85,5 +86,5 @@ function inputStream(socket: WebSocket): Readable {
 /** The connection is read no further while the process does not take its input. */
 function takeInput(stdin: Readable | undefined, socket: WebSocket, data: Buffer): void {
   if (stdin === undefined || stdin.destroyed || data.length === 0) return;
-  if (!stdin.push(data)) socket.pause();
+  if (!stdin.push(data)) pauseReading(socket);
 }
