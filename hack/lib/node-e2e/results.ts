@@ -11,7 +11,7 @@ export function printResults(report: SuiteReport): boolean {
   const of = (state: SpecResult['state']): SpecResult[] =>
     report.specs.filter((spec) => spec.state === state).toSorted((a, b) => a.name.localeCompare(b.name));
   const [passed, failed, skipped] = [of('passed'), of('failed'), of('skipped')];
-  const reasons = new Map(failed.map((spec) => [spec, hostLackOf(spec.name)]));
+  const reasons = new Map(failed.map((spec) => [spec, hostLackOf(spec)]));
   const unexplained = failed.filter((spec) => reasons.get(spec) === undefined);
 
   for (const [reason, specs] of Map.groupBy(skipped, (spec) => firstLine(spec.message)))
