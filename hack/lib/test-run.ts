@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { planSuites, type Suite } from './test-plan.ts';
+import { sourcesOf } from './test-sources.ts';
 import { resultMark, type ResultLine } from './test-reporter.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -191,9 +192,7 @@ async function findCriTools(suites: readonly Suite[]): Promise<void> {
 async function buildPrograms(suites: readonly Suite[]): Promise<void> {
   for (const program of ['kubelet', 'agnhost', 'stream-client', ...Object.keys(makers)]) {
     const variable = `GANTRY_${program.toUpperCase().replaceAll('-', '_')}`;
-    const wanted = suites.some((suite) =>
-      suite.files.some((file) => readFileSync(file, 'utf8').includes(variable)),
-    );
+    const wanted = suites.some((suite) => suite.files.some((file) => sourcesOf(file).includes(variable)));
     if (!wanted || process.env[variable] !== undefined) continue;
     let path = '';
     const onLine = (line: string): boolean => {
