@@ -171,10 +171,11 @@ describe('crictl: pods and containers', { skip, timeout: 180_000 }, () => {
   });
 
   test('a container that ignores its signal is killed after its time', async () => {
-    const command = ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'];
+    const command = ['sh', '-c', 'trap "" TERM; echo deaf; while :; do sleep 1; done'];
     const spec = containerSpec('deaf', node.images.busybox, { command });
     const deaf = await crictl.ok('create', pod, crictl.file(spec), crictl.file(podFile));
     await crictl.ok('start', deaf);
+    await eventually('its trap', async () => ((await crictl.ok('logs', deaf)) === 'deaf' ? true : undefined));
     await crictl.ok('stop', '--timeout', '1', deaf);
     const status = await inspectContainer(deaf);
     assert.deepEqual([status.state, status.exitCode, status.reason], ['CONTAINER_EXITED', 137, 'Error']);

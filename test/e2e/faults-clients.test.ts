@@ -17,6 +17,7 @@ import {
   runPod,
   startIn,
   statusOf,
+  untilFile,
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
 import type { ImageInfo } from './engine/wire.ts';
@@ -120,8 +121,9 @@ describeNode('clients', { isEmptiedAfterEach: true }, ({ cri, node }) => {
 
     test('a waiting StopContainer that was given up does not hold up the next', async () => {
       const pod = await runPod(cri, 'p');
-      const command = ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'];
+      const command = ['sh', '-c', 'trap "" TERM; touch /deaf; while :; do sleep 1; done'];
       const containerId = await startIn(cri, pod, containerSpec('deaf', node.images.busybox, { command }));
+      await untilFile(cri, containerId, '/deaf');
       await rejectsWith(
         cri.call('StopContainer', { containerId, timeout: '3600' }, { timeoutMs: 300 }),
         'DEADLINE_EXCEEDED',

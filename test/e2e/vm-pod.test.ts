@@ -16,6 +16,7 @@ import {
   runPod,
   startIn,
   type StartedPod,
+  untilFile,
   untilState,
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec, type PodSpec } from './engine/pods.ts';
@@ -243,9 +244,10 @@ describe('a pod on cgroup v2', { skip }, () => {
     const command = [
       'sh',
       '-c',
-      'trap "" TERM; setsid sh -c "trap : TERM; sleep 1000; sleep 1000" & sleep 1000; sleep 1000',
+      'trap "" TERM; setsid sh -c "trap : TERM; touch /deaf; sleep 1000; sleep 1000" & sleep 1000; sleep 1000',
     ];
     const stubborn = await startIn(cri, pod, containerSpec('stubborn', node.images.busybox, { command }));
+    await untilFile(cri, stubborn, '/deaf');
     const cgroup = await cgroupOf(stubborn);
     await cri.call('StopContainer', { containerId: stubborn, timeout: 1 });
     const { exitCode } = await untilState(cri, stubborn, 'CONTAINER_EXITED');

@@ -68,6 +68,13 @@ export interface ExecResult {
   readonly exitCode: number;
 }
 
+/** Waits until this file is there in a container: how a process says that it has come so far. */
+export async function untilFile(cri: CriClient, containerId: string, path: string): Promise<void> {
+  await eventually(`${path} in ${containerId}`, async () =>
+    (await exec(cri, containerId, 'test', '-e', path)).exitCode === 0 ? true : undefined,
+  );
+}
+
 export async function exec(
   cri: CriClient,
   containerId: string,
