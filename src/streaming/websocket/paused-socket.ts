@@ -2,7 +2,8 @@
 import { WebSocket } from 'ws';
 
 const pingIntervalMs = 10_000;
-const pings = new WeakMap<WebSocket, NodeJS.Timeout>();
+/** Undefined for a socket that is being read again. */
+const pings = new WeakMap<WebSocket, NodeJS.Timeout | undefined>();
 
 /**
  * Reads the client no further until `resumeReading`. A socket that nobody reads tells of no end and no reset: a vanished client
@@ -11,11 +12,11 @@ const pings = new WeakMap<WebSocket, NodeJS.Timeout>();
  */
 export function pauseReading(socket: WebSocket, intervalMs: number = pingIntervalMs): void {
   socket.pause();
-  if (pings.has(socket)) return;
+  if (pings.get(socket) !== undefined) return;
+  if (!pings.has(socket)) socket.once('close', () => stopPings(socket));
   const timer = setInterval(() => ping(socket), intervalMs);
   timer.unref();
   pings.set(socket, timer);
-  socket.once('close', () => stopPings(socket));
 }
 
 /** Idempotent. */
@@ -25,8 +26,9 @@ export function resumeReading(socket: WebSocket): void {
 }
 
 function stopPings(socket: WebSocket): void {
+  if (!pings.has(socket)) return;
   clearInterval(pings.get(socket));
-  pings.delete(socket);
+  pings.set(socket, undefined);
 }
 
 function ping(socket: WebSocket): void {
