@@ -4,7 +4,8 @@
  * that DEL can finish, never an attachment that nothing names. Files are replaced by rename but not synced: after a
  * power loss no attachment is alive, and leases without a file are swept.
  */
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
@@ -92,15 +93,19 @@ export class AttachmentCache {
     return this.all().filter((attachment) => attachment.containerId === containerId);
   }
 
-  /** Writes or replaces the attachment's file. The memory changes only when the disk took it. @throws EngineError */
-  async put(attachment: CachedAttachment): Promise<void> {
+  /**
+   * Writes or replaces the attachment's file. The memory changes only when the disk took it. Synchronous, as leases are: each turn through
+   * the thread pool costs more than the write, and some milliseconds on a busy node.
+   * @throws EngineError
+   */
+  put(attachment: CachedAttachment): void {
     const path = this.#pathOf(attachment);
     const temporary = path + temporarySuffix;
     try {
-      await writeInto(join(this.#cacheDir, 'results'), temporary, JSON.stringify(documentOf(attachment)));
-      await rename(temporary, path);
+      writeInto(join(this.#cacheDir, 'results'), temporary, JSON.stringify(documentOf(attachment)));
+      renameSync(temporary, path);
     } catch (error) {
-      await rm(temporary, { force: true });
+      rmSync(temporary, { force: true });
       const { kind, message } = EngineError.from(error);
       throw new EngineError(kind, `record the network attachment ${path}: ${message}`, { cause: error });
     }
@@ -108,8 +113,8 @@ export class AttachmentCache {
   }
 
   /** Removes the attachment's file. Idempotent. */
-  async remove(attachment: CachedAttachment): Promise<void> {
-    await rm(this.#pathOf(attachment), { force: true });
+  remove(attachment: CachedAttachment): void {
+    rmSync(this.#pathOf(attachment), { force: true });
     this.#attachments.delete(keyOf(attachment));
   }
 
@@ -122,13 +127,13 @@ export class AttachmentCache {
   }
 }
 
-async function writeInto(directory: string, path: string, text: string): Promise<void> {
+function writeInto(directory: string, path: string, text: string): void {
   try {
-    await writeFile(path, text, { mode: 0o600 });
+    writeFileSync(path, text, { mode: 0o600 });
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await writeFile(path, text, { mode: 0o600 });
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    writeFileSync(path, text, { mode: 0o600 });
   }
 }
 
