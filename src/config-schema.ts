@@ -173,6 +173,18 @@ export const configSchema = z.strictObject({
         .describe('`host:port` for Prometheus metrics without authentication; empty serves none.'),
     })
     .prefault({}),
+  traces: z
+    .strictObject({
+      kept_requests: z
+        .int()
+        .min(4)
+        .max(10_000)
+        .default(200)
+        .describe(
+          'Finished requests of each method that `gantry trace` can show, a quarter of it for lists and statuses. Each takes some kilobytes of memory.',
+        ),
+    })
+    .prefault({}),
 });
 
 export type Config = z.output<typeof configSchema>;

@@ -47,7 +47,7 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   await recoverEngine(engine, log);
   await startPlugins(engine, version, stack);
   const metrics = createRequestMetrics();
-  const traces = await startTraces({ version, log }, stack);
+  const traces = await startTraces({ keptRequests: config.traces.kept_requests, version, log }, stack);
   await startFaces({ config, version, log, metrics, traces, engine }, stack);
   const startMs = Math.round(performance.now() - startedAt);
   log.info(

@@ -7,12 +7,16 @@ import { RequestTraces } from '../telemetry/traces/request-traces.ts';
 
 /** Begins to keep traces. An export that cannot be is logged: the engine works without. */
 export async function startTraces(
-  { version, log }: { readonly version: string; readonly log: Log },
+  {
+    keptRequests,
+    version,
+    log,
+  }: { readonly keptRequests: number; readonly version: string; readonly log: Log },
   stack: AsyncDisposableStack,
 ): Promise<RequestTraces> {
   const otlp = await startExport(version, log);
   if (otlp !== undefined) stack.use(otlp);
-  return new RequestTraces({ onEnd: (trace) => otlp?.send(trace) });
+  return new RequestTraces({ keptRequests, onEnd: (trace) => otlp?.send(trace) });
 }
 
 async function startExport(version: string, log: Log): Promise<OtlpExport | undefined> {

@@ -41,7 +41,8 @@ describe(`${lifecycles} pod lifecycles`, { skip }, () => {
   let empty: NodeState;
 
   before(async () => {
-    node = await startTestNode();
+    // What is kept of requests has found its size when the warm-up ends.
+    node = await startTestNode('[traces]\nkept_requests = 20\n');
     cri = new CriClient();
     await pull(cri, node.images.busybox);
     empty = nodeState();

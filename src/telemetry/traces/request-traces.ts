@@ -2,11 +2,11 @@ import { OpenTrace, type TraceStart } from './open-trace.ts';
 import type { Trace } from './trace.ts';
 
 /** Enough for the pods of a full node; some hundred kilobytes at most for the methods that have many phases. */
-const keptOfMethod = 200;
-/** Polls come every second and have next to nothing to tell. */
-const keptOfReads = 50;
+const defaultKept = 200;
 
 export interface RequestTracesOptions {
+  /** Of each method. Of reads a quarter: polls come every second and have next to nothing to tell. Default 200. */
+  readonly keptRequests?: number | undefined;
   /** Hears of each request when it has ended. */
   readonly onEnd?: ((trace: Trace) => void) | undefined;
 }
@@ -17,11 +17,13 @@ export interface RequestTracesOptions {
  */
 export class RequestTraces {
   readonly #onEnd: ((trace: Trace) => void) | undefined;
+  readonly #kept: number;
   readonly #open = new Set<OpenTrace>();
   readonly #ended = new Map<string, Trace[]>();
 
-  constructor({ onEnd }: RequestTracesOptions = {}) {
+  constructor({ onEnd, keptRequests = defaultKept }: RequestTracesOptions = {}) {
     this.#onEnd = onEnd;
+    this.#kept = keptRequests;
   }
 
   begin(start: TraceStart): OpenTrace {
@@ -37,7 +39,7 @@ export class RequestTraces {
     const kept = this.#ended.get(trace.method) ?? [];
     if (kept.length === 0) this.#ended.set(trace.method, kept);
     kept.push(trace);
-    if (kept.length > (trace.isRead ? keptOfReads : keptOfMethod)) kept.shift();
+    if (kept.length > (trace.isRead ? this.#kept / 4 : this.#kept)) kept.shift();
     this.#onEnd?.(trace);
   }
 
