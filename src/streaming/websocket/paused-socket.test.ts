@@ -55,6 +55,12 @@ test(
     await enough.promise;
     assert.equal(connection.socket.readyState, WebSocket.OPEN);
     assert.deepEqual(connection.received, []);
+    const listeners = connection.socket.listenerCount('close');
+    for (let round = 0; round < 20; round += 1) {
+      resumeReading(connection.socket);
+      pauseReading(connection.socket, 20);
+    }
+    assert.equal(connection.socket.listenerCount('close'), listeners);
     const read = once(connection.socket, 'message');
     resumeReading(connection.socket);
     await read;
