@@ -29,7 +29,12 @@ test('a runtime killed while it deletes: a second stop deletes what the first on
     monitorDeps: () => ({
       poller,
       runtime: { name: 'fake', path, kind: 'other', version: '1', root, systemdCgroup: false },
-      conmon: { path: '', exitDirectory: directory, socketDirectory: directory, place: async () => undefined },
+      conmon: {
+        path: '',
+        exitDirectory: directory,
+        socketDirectory: directory,
+        place: async () => undefined,
+      },
     }),
     cgroupsPathFor: () => '/',
     watchExit: () => undefined,
