@@ -12,6 +12,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineError, errnoOf } from '../../lib/errors.ts';
 import type { ChainId, ContainerId } from '../../lib/ids.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
@@ -29,6 +30,8 @@ interface SnapshotStoreOptions {
   readonly onError: (error: unknown) => void;
   /** How old a usage may be before it is measured again. Default 15 s. */
   readonly usageMaxAgeMs?: number;
+  /** How long a stop waits for what is being deleted. Default 2 s: enough for a container's files, not for gigabytes. */
+  readonly deletionGraceMs?: number;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
 }
@@ -44,6 +47,7 @@ export class SnapshotStore implements AsyncDisposable {
   readonly paths: Pick<PathWorkers, 'call'>;
   readonly onError: (error: unknown) => void;
   readonly usageMaxAgeMs: number;
+  readonly #deletionGraceMs: number;
   readonly now: () => number;
   readonly workers = new LayerWorkers({ maxWorkers: 1 });
   readonly locks = new KeyedLock<ContainerId>();
@@ -67,6 +71,7 @@ export class SnapshotStore implements AsyncDisposable {
     this.paths = options.paths;
     this.onError = options.onError;
     this.usageMaxAgeMs = options.usageMaxAgeMs ?? 15_000;
+    this.#deletionGraceMs = options.deletionGraceMs ?? 2000;
     this.now = options.now ?? Date.now;
     mkdirSync(this.root, { recursive: true, mode: 0o700 });
     const { layersDirectory, containersDirectory, imageMountsDirectory, trashDirectory } = this;
@@ -124,8 +129,14 @@ export class SnapshotStore implements AsyncDisposable {
     await Promise.allSettled(this.#deletions);
   }
 
-  /** Breaks off what is being deleted: the next start goes on with it. Mounts stay: containers live on without the daemon. */
+  /** Breaks off what is not deleted soon: the next start goes on with it. Mounts stay: containers live on without the daemon. */
   async [Symbol.asyncDispose](): Promise<void> {
+    const grace = new AbortController();
+    await Promise.race([
+      this.deleted(),
+      sleep(this.#deletionGraceMs, undefined, grace).catch(() => undefined),
+    ]);
+    grace.abort();
     this.#isClosing = true;
     await this.#removers.breakOff();
     await this.workers[Symbol.asyncDispose]();

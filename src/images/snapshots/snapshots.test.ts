@@ -34,13 +34,14 @@ const paths = new PathWorkers();
 const errors: unknown[] = [];
 let clockMs = 1_000_000;
 
-function newStore(root: string): SnapshotStore {
+function newStore(root: string, deletionGraceMs = 60_000): SnapshotStore {
   return new SnapshotStore({
     root,
     paths,
     onError: (error) => errors.push(error),
     now: () => clockMs,
     usageMaxAgeMs: 10_000,
+    deletionGraceMs,
   });
 }
 
@@ -204,8 +205,11 @@ test('the kernel syncs nothing of a writable layer, and mounts it again within o
 });
 
 describe('a stop does not wait until everything is deleted: the next start deletes the rest', () => {
-  const discarded = (root: string): { store: SnapshotStore; left: () => string[] } => {
-    const store = newStore(root);
+  const discarded = (
+    root: string,
+    deletionGraceMs?: number,
+  ): { store: SnapshotStore; left: () => string[] } => {
+    const store = newStore(root, deletionGraceMs);
     mkdirSync(join(root, 'big'));
     for (let index = 0; index < 5000; index += 1) writeFileSync(join(root, 'big', String(index)), '');
     errors.length = 0;
@@ -220,9 +224,17 @@ describe('a stop does not wait until everything is deleted: the next start delet
     assert.deepEqual(readdirSync(join(root, 'trash')), []);
   };
 
+  test('what is soon deleted leaves nothing', async () => {
+    const root = join(base, 'soon-deleted');
+    const { store, left } = discarded(root);
+    await store[Symbol.asyncDispose]();
+    assert.deepEqual(left(), []);
+    assert.deepEqual(errors, []);
+  });
+
   test('stopped before it began', async () => {
     const root = join(base, 'stopped');
-    const { store, left } = discarded(root);
+    const { store, left } = discarded(root, 0);
     await store[Symbol.asyncDispose]();
     assert.equal(left().length, 5001);
     await endsWithNextStart(root);
@@ -230,7 +242,7 @@ describe('a stop does not wait until everything is deleted: the next start delet
 
   test('stopped in the middle', async () => {
     const root = join(base, 'broken-off');
-    const { store, left } = discarded(root);
+    const { store, left } = discarded(root, 0);
     while (left().length === 5001) await setImmediate();
     await store[Symbol.asyncDispose]();
     await endsWithNextStart(root);
