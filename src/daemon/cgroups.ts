@@ -48,6 +48,8 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
     return delegatedCgroup(host, driver, scope) ?? scope;
   };
   const destroy = async (path: string): Promise<void> => {
+    // As a rule the runtime has removed it: looking is much cheaper than failing to read, in each of many hierarchies.
+    if (!isThere(host, path)) return;
     await killCgroup(host, path, { timeoutMs: killTimeoutMs });
     await removeCgroup(host, path, { timeoutMs: removeTimeoutMs });
   };
@@ -98,7 +100,11 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
 function delegatedCgroup(host: HostCgroups, driver: CgroupDriver, scope: string): string | undefined {
   if (driver !== 'systemd') return undefined;
   const path = `${scope}/container`;
-  return cgroupDirectories(host, path).some((directory) => existsSync(directory)) ? path : undefined;
+  return isThere(host, path) ? path : undefined;
+}
+
+function isThere(host: HostCgroups, path: string): boolean {
+  return cgroupDirectories(host, path).some((directory) => existsSync(directory));
 }
 
 /** Writes only what changes: a file that an update does not mention is not touched. */
