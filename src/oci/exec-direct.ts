@@ -1,5 +1,5 @@
 /** An exec under the runtime itself, which hands our pipes on to the process: the cheapest way, without a monitor. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { ChildPipes } from '../linux/child-pipes.ts';
 import { spawnProcess } from '../linux/command.ts';
@@ -10,12 +10,14 @@ import { killDescendants } from './process-tree.ts';
 import { globalArguments, runtimeEnvironment, type RuntimeDeps } from './runtime-call.ts';
 import { loggedError, runtimeError } from './runtime-error.ts';
 
+/** Where the runtime reads which process to start. */
+const processFd = 3;
+
 /** Returns at once; needs a runtime that does not touch its standard streams, such as crun. */
 export function startDirectExec(deps: RuntimeDeps, args: ExecArgs): ExecSession {
   const directory = mkdtempSync(`${args.directory}/exec-`);
   using cleanup = new DisposableStack();
   cleanup.defer(() => remove(directory));
-  writeFileSync(`${directory}/process.json`, JSON.stringify(args.process), { mode: 0o600 });
   const logFile = `${directory}/log`;
   const { runtime, poller } = deps;
   const argv = [
@@ -25,17 +27,19 @@ export function startDirectExec(deps: RuntimeDeps, args: ExecArgs): ExecSession 
     '--log-format=json',
     'exec',
     '--process',
-    `${directory}/process.json`,
+    `/proc/self/fd/${processFd}`,
     args.containerId,
   ];
   using pipes = new ChildPipes();
   const stdout = pipes.output(1);
   const stderr = pipes.output(2);
   const stdin = args.stdin ? pipes.input(0) : undefined;
+  const description = pipes.input(processFd);
   const child = spawnProcess(argv, { fds: pipes.fds, env: runtimeEnvironment, newSession: true, poller });
   pipes.handOver();
-  // Inherited from the runtime, which has only just begun: it forks some milliseconds from now.
+  // Inherited from the runtime, which cannot fork before it has been told what to run.
   setOomScore(child.pid, args.process.oomScoreAdj);
+  openInput(description).end(JSON.stringify(args.process));
   cleanup.move();
   const input = stdin === undefined ? undefined : openInput(stdin);
   const outputs = [new OutputPipe(stdout), new OutputPipe(stderr)] as const;
@@ -81,7 +85,7 @@ function remove(directory: string): void {
 
 function openInput(fd: number): Socket {
   const socket = new Socket({ fd, readable: false, writable: true });
-  // A process that ends without reading all of its input is no failure: its exit code tells.
+  // Who ends without reading all of its input is no failure by that: the exit code tells.
   socket.on('error', () => undefined);
   return socket;
 }

@@ -33,12 +33,12 @@ describe('exec in a container', { timeout: 90_000 }, () => {
 
   function start(
     args: readonly string[],
-    more: { stdin?: boolean; terminal?: boolean; cwd?: string; oomScoreAdj?: number } = {},
+    more: { stdin?: boolean; terminal?: boolean; cwd?: string; oomScoreAdj?: number; env?: string[] } = {},
   ): ExecSession {
     const process: ProcessSpec = {
       user: { uid: 0, gid: 0 },
       args,
-      env: ['PATH=/bin', 'TERM=xterm'],
+      env: ['PATH=/bin', 'TERM=xterm', ...(more.env ?? [])],
       cwd: more.cwd ?? '/',
       terminal: more.terminal ?? false,
       ...(more.oomScoreAdj === undefined ? {} : { oomScoreAdj: more.oomScoreAdj }),
@@ -75,13 +75,27 @@ describe('exec in a container', { timeout: 90_000 }, () => {
     assert.deepEqual(await outcome(session), { exitCode: 0, stdout: '3000000\n', stderr: '' });
   });
 
-  for (const terminal of [false, true])
-    test(`${terminal ? 'with' : 'without'} a terminal, the oom_score_adj is the process’s own, not the daemon’s`, async () => {
-      const look = 'score=$(cat /proc/self/oom_score_adj); [ "$score" = 731 ] && break; sleep 0.1';
-      const command = ['sh', '-c', `for i in $(seq 50); do ${look}; done; echo $score`];
-      const { stdout } = await outcome(start(command, { terminal, oomScoreAdj: 731 }));
-      assert.equal(stdout.trim(), '731');
-    });
+  test('without a terminal, its oom_score_adj is its own from its first moment on', async () => {
+    const outcomes = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        return await outcome(start(['cat', '/proc/self/oom_score_adj'], { oomScoreAdj: 731 }));
+      }),
+    );
+    for (const { stdout } of outcomes) assert.equal(stdout, '731\n');
+  });
+
+  test('with a terminal, its oom_score_adj soon is its own, not the daemon’s', async () => {
+    const look = 'score=$(cat /proc/self/oom_score_adj); [ "$score" = 731 ] && break; sleep 0.1';
+    const command = ['sh', '-c', `for i in $(seq 50); do ${look}; done; echo $score`];
+    const { stdout } = await outcome(start(command, { terminal: true, oomScoreAdj: 731 }));
+    assert.equal(stdout.trim(), '731');
+  });
+
+  test('an environment larger than any pipe arrives whole', async () => {
+    const values = Array.from({ length: 20 }, (_, index) => `V${index}=${'x'.repeat(50_000)}`);
+    const { stdout } = await outcome(start(['sh', '-c', 'echo ${#V0} ${#V19}'], { env: values }));
+    assert.equal(stdout, '50000 50000\n');
+  });
 
   test('input that nobody reads is no error', async () => {
     const session = start(['true'], { stdin: true });
