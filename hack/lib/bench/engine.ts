@@ -1,9 +1,12 @@
 /** The two engines, each as its users run it, on networks of their own of one kind. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { env, execPath } from 'node:process';
-import { type Background, startBackground, untilListening } from '../node-e2e/background.ts';
+import { type Background, startBackground, untilListening } from '../engines/background.ts';
+import { writeBridgeNetwork } from '../engines/bridge-network.ts';
+import { type EngineCommand, readyTimeoutMs } from '../engines/command.ts';
+import { configureContainerd } from '../engines/containerd.ts';
+import { configureGantry } from '../engines/gantry.ts';
 import { CriConnection, decode, prepare } from './cri.ts';
 import { pauseReference } from './images.ts';
 
@@ -16,12 +19,8 @@ export interface EngineParts {
   readonly registry: string;
 }
 
-const readyTimeoutMs = 120_000;
-
-interface Start {
+interface Start extends EngineCommand {
   readonly name: string;
-  readonly argv: readonly string[];
-  readonly socket: string;
   /** What the command lines of its helpers hold. */
   readonly helpers: RegExp;
 }
@@ -104,89 +103,37 @@ function commandLines(): (readonly [pid: number, line: string])[] {
 /** The same list of plugins for both; each has a bridge and a /16 of its own. */
 function writeNetwork(directory: string, name: string, subnet: string): string {
   const place = join(directory, `${name}-net.d`);
-  mkdirSync(place);
-  const ipam = { type: 'host-local', ranges: [[{ subnet }]], routes: [{ dst: '0.0.0.0/0' }] };
-  const bridge = {
-    type: 'bridge',
-    bridge: `${name.slice(0, 8)}0`,
-    isGateway: true,
-    ipMasq: true,
-    hairpinMode: true,
-    ipam,
-  };
-  const plugins = [bridge, { type: 'portmap', capabilities: { portMappings: true } }];
-  writeFileSync(
-    join(place, '10-bridge.conflist'),
-    JSON.stringify({ cniVersion: '1.0.0', name: `bench-${name}`, plugins }),
-  );
+  writeBridgeNetwork(place, { name: `bench-${name}`, bridge: `${name.slice(0, 8)}0`, subnet });
   return place;
 }
 
 export function gantry({ program, runtime, directory }: EngineParts): Engine {
-  const config = join(directory, 'gantry.toml');
-  writeFileSync(
-    config,
-    `[log]
-level = "warn"
-[nri]
-enabled = false
-[cni]
-conf_dir = "${writeNetwork(directory, 'gantry', '10.88.0.0/16')}"
-[runtime]
-default_handler = "bench"
-[runtime.handlers.bench]
-path = "${runtime}"
-`,
-  );
-  const argv = [execPath, program, '--config', config];
-  return new Engine(
-    { name: 'gantry', argv, socket: '/run/gantry/gantry.sock', helpers: /conmon/ },
+  const command = configureGantry({
+    program,
     directory,
-  );
+    handlers: { bench: runtime },
+    sections: {
+      log: { level: 'warn' },
+      nri: { enabled: false },
+      cni: { conf_dir: writeNetwork(directory, 'gantry', '10.88.0.0/16') },
+    },
+  });
+  return new Engine({ name: 'gantry', ...command, helpers: /conmon/ }, directory);
 }
 
 export function containerd({ program, runtime, directory, registry }: EngineParts): Engine {
-  const socket = '/run/containerd/containerd.sock';
-  const config = join(directory, 'containerd.toml');
-  const cri = `plugins.'io.containerd.cri.v1`;
-  writeFileSync(
-    config,
-    `version = 3
-root = '/var/lib/gantry/containerd'
-state = '/run/containerd'
-[grpc]
-address = '${socket}'
-[debug]
-level = 'warn'
-[plugins.'io.containerd.nri.v1.nri']
-disable = true
-[${cri}.images'.pinned_images]
-sandbox = '${pauseReference(registry)}'
-[${cri}.runtime']
-# Where the node may not lower the scores of processes, pause processes keep the daemon's.
-restrict_oom_score_adj = true
-[${cri}.runtime'.cni]
-bin_dirs = ['/opt/cni/bin', '/usr/lib/cni']
-conf_dir = '${writeNetwork(directory, 'containerd', '10.89.0.0/16')}'
-[${cri}.runtime'.containerd]
-default_runtime_name = 'bench'
-[${cri}.runtime'.containerd.runtimes.bench]
-runtime_type = 'io.containerd.runc.v2'
-[${cri}.runtime'.containerd.runtimes.bench.options]
-BinaryName = '${runtime}'
-`,
-  );
-  const argv = [
-    'env',
-    `PATH=${program}:${env['PATH'] ?? ''}`,
-    join(program, 'containerd'),
-    '--config',
-    config,
-  ];
-  return new Engine(
-    { name: 'containerd', argv, socket, helpers: /containerd-shim|pause-process/ },
+  const command = configureContainerd({
+    program,
     directory,
-  );
+    handlers: { bench: runtime },
+    pauseImage: pauseReference(registry),
+    networks: writeNetwork(directory, 'containerd', '10.89.0.0/16'),
+    // Where the node may not lower the scores of processes, pause processes keep the daemon's.
+    runtimeKeys: { restrict_oom_score_adj: true },
+    plugins: { 'io.containerd.nri.v1.nri': { disable: true } },
+    sections: { debug: { level: 'warn' } },
+  });
+  return new Engine({ name: 'containerd', ...command, helpers: /containerd-shim|pause-process/ }, directory);
 }
 
 /** What was measured on: `crun 1.21, Linux 6.18.44, 2 CPUs, ...`. */

@@ -1,14 +1,11 @@
 /** What critest talks to: Gantry, started for it, or an engine that somebody else has started. */
-import { writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { startBackground, untilListening } from '../node-e2e/background.ts';
+import { startBackground, untilListening } from '../engines/background.ts';
+import { readyTimeoutMs } from '../engines/command.ts';
+import { configureGantry } from '../engines/gantry.ts';
 import { writeMirrors } from '../test-images/mirrors.ts';
 import type { Options } from './options.ts';
 
-const isVm = process.env['GANTRY_TEST_HOST'] === 'vm';
-/** Emulated machines take minutes for what others do at once. */
-const readyTimeoutMs = isVm ? 300_000 : 60_000;
-const criSocket = '/run/gantry/gantry.sock';
 const nriSocket = '/var/run/nri/nri.sock';
 const main = join(import.meta.dirname, '../../../dist/main.js');
 
@@ -25,25 +22,19 @@ export async function startGantry(options: Options, registryHost: string): Promi
   const { logs, runtime } = options;
   const certs = join(logs, 'certs.d');
   writeMirrors(certs, registryHost);
-  const config = join(logs, 'gantry.toml');
-  const handler = basename(runtime);
-  writeFileSync(
-    config,
-    `[images]
-certs_dirs = [${JSON.stringify(certs)}]
-[runtime]
-default_handler = "${handler}"
-[runtime.handlers.${handler}]
-path = ${JSON.stringify(runtime)}
-`,
-  );
+  const { argv, socket } = configureGantry({
+    program: main,
+    directory: logs,
+    handlers: { [basename(runtime)]: runtime },
+    sections: { images: { certs_dirs: [certs] } },
+  });
   const log = join(logs, 'gantryd.log');
   await using stack = new AsyncDisposableStack();
-  const background = stack.use(startBackground([process.execPath, main, '--config', config], { log }));
-  await untilListening(background, { socket: criSocket, log, timeoutMs: readyTimeoutMs });
+  const background = stack.use(startBackground(argv, { log }));
+  await untilListening(background, { socket, log, timeoutMs: readyTimeoutMs });
   const owned = stack.move();
   return {
-    endpoint: `unix://${criSocket}`,
+    endpoint: `unix://${socket}`,
     handler: '',
     nriSocket,
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),

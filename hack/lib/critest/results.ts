@@ -1,9 +1,8 @@
 /** The table that hack/critest ends with. */
-import type { SpecResult } from '../node-e2e/report.ts';
+import { failureMessage } from '../ginkgo/failure-message.ts';
+import type { SpecResult } from '../ginkgo/report.ts';
 import { judgeSkip, type SkipReason, versionOf } from './skip-reasons.ts';
 import { type CritestRun, digestSpec } from './suite.ts';
-
-const messageLines = 30;
 
 /** What a run came to, for those who compare several. */
 export interface Summary {
@@ -35,8 +34,8 @@ export function printResults(run: CritestRun, { passed, failed, skipped, ...what
     printSkips(group);
   for (const spec of run.specs)
     if (spec.state === 'failed')
-      console.log(`FAILED ${spec.name} (${spec.seconds.toFixed(1)} s)\n${indented(spec.message)}`);
-  for (const failure of run.suiteFailures) console.log(`FAILED the suite: ${indented(failure)}`);
+      console.log(`FAILED ${spec.name} (${spec.seconds.toFixed(1)} s)\n${failureMessage(spec.message)}`);
+  for (const failure of run.suiteFailures) console.log(`FAILED the suite: ${failureMessage(failure)}`);
 
   const skippedFor = (lackOf: SkipReason['lackOf']): number =>
     skipped.filter(({ why }) => why.lackOf === lackOf).length;
@@ -68,10 +67,4 @@ function printSkips(skips: readonly Skip[]): void {
   const whose = first.why.lackOf === 'host' ? 'skipped here' : 'SKIPPED BY THE ENGINE';
   console.log(`${whose}, ${skips.length}: ${first.why.reason}`);
   for (const { name } of skips) console.log(`    ${name}`);
-}
-
-function indented(text: string): string {
-  const lines = text.trimEnd().split('\n');
-  const shown = lines.length > messageLines ? [...lines.slice(0, messageLines), '...'] : lines;
-  return shown.map((line) => `    ${line}`).join('\n');
 }

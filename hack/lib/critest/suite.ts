@@ -1,8 +1,9 @@
 /** One run of critest against an engine that listens. */
-import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { readReport, type SuiteReport } from '../node-e2e/report.ts';
+import { runLogged } from '../ginkgo/logged-command.ts';
+import { readReport, type SuiteReport } from '../ginkgo/report.ts';
 import { pinnedDigest } from '../test-images/digest-image.ts';
 import type { Engine } from './engine.ts';
 import type { Options } from './options.ts';
@@ -38,7 +39,7 @@ export async function runCritest(options: Options, engine: Engine): Promise<Crit
       (pattern) => `-ginkgo.skip=${pattern}`,
     ),
   ];
-  const exitCode = await runLogged('critest', argv, join(options.logs, 'critest.log'));
+  const exitCode = await runLogged('critest', argv, { log: join(options.logs, 'critest.log') });
   if (!existsSync(report))
     throw new Error(`critest ended with ${exitCode} and left no report: see critest.log`);
   return { ...readReport(readFileSync(report, 'utf8')), version: versionOf(), seed, pinsForeignDigest };
@@ -62,14 +63,4 @@ function knowsNri(): boolean {
 function versionOf(): string {
   const { stdout } = spawnSync('critest', ['--version'], { encoding: 'utf8' });
   return /critest version: (\S+)/.exec(stdout)?.[1] ?? 'of an unknown version';
-}
-
-async function runLogged(command: string, args: readonly string[], log: string): Promise<number | null> {
-  const output = openSync(log, 'a');
-  const child = spawn(command, args, { stdio: ['ignore', output, output] });
-  closeSync(output);
-  const { promise, resolve, reject } = Promise.withResolvers<number | null>();
-  child.once('error', reject);
-  child.once('close', resolve);
-  return await promise;
 }

@@ -1,7 +1,7 @@
 /** Specs that fail on some hosts whatever the engine does, each with what the host lacks and how that is seen. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import type { SpecResult } from './report.ts';
+import type { SpecResult } from '../ginkgo/report.ts';
 
 interface HostLack {
   /** Of the spec's whole name. */

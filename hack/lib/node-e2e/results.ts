@@ -1,10 +1,7 @@
 /** The table that hack/node-e2e ends with. */
+import { failureMessage } from '../ginkgo/failure-message.ts';
 import { hostLackOf } from './host-lacks.ts';
-import type { SpecResult, SuiteReport } from './report.ts';
-
-const messageLines = 12;
-/** Some failures print whole objects on one line. */
-const messageColumns = 400;
+import type { SpecResult, SuiteReport } from '../ginkgo/report.ts';
 
 /** Prints every failure with its message, every skip by its reason, and the counts. Returns whether all is well. */
 export function printResults(report: SuiteReport): boolean {
@@ -21,8 +18,8 @@ export function printResults(report: SuiteReport): boolean {
     if (reason !== undefined)
       console.log(`FAILED, as this host lacks something: ${spec.name}\n    ${reason}`);
   }
-  for (const spec of unexplained) console.log(`FAILED ${spec.name}\n${indented(spec.message)}`);
-  for (const failure of report.suiteFailures) console.log(`FAILED the suite: ${indented(failure)}`);
+  for (const spec of unexplained) console.log(`FAILED ${spec.name}\n${failureMessage(spec.message)}`);
+  for (const failure of report.suiteFailures) console.log(`FAILED the suite: ${failureMessage(failure)}`);
   const lacks = failed.length - unexplained.length;
   console.log(
     `${passed.length} passed, ${unexplained.length} failed, ${lacks} failed by what this host lacks, ${skipped.length} skipped themselves`,
@@ -32,10 +29,4 @@ export function printResults(report: SuiteReport): boolean {
 
 function firstLine(text: string): string {
   return text.split('\n')[0] ?? '';
-}
-
-function indented(text: string): string {
-  const lines = text.trimEnd().split('\n');
-  const shown = lines.length > messageLines ? [...lines.slice(0, messageLines), '...'] : lines;
-  return shown.map((line) => `    ${line.slice(0, messageColumns)}`).join('\n');
 }

@@ -1,13 +1,12 @@
 /** One run of Kubernetes' node suite, by Ginkgo, against an engine that listens. */
-import { spawn } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { env } from 'node:process';
-import { finished } from 'node:stream/promises';
 import { engineGroup, type RunningEngine } from './engines.ts';
 import { writeKubeletConfig } from './node-setup.ts';
 import type { Options } from './options.ts';
-import { readReport, type SuiteReport } from './report.ts';
+import { runLogged } from '../ginkgo/logged-command.ts';
+import { readReport, type SuiteReport } from '../ginkgo/report.ts';
 
 /** The figures and lists of the CRI in place of what cAdvisor knows: alpha in Kubernetes 1.36. */
 const featureGates = 'PodAndContainerStatsFromCRI=true,CRIListStreaming=true';
@@ -62,30 +61,4 @@ export async function runSuite(
 function serviceManager(directory: string): Record<string, string> {
   const programs = join(import.meta.dirname, 'service-manager');
   return { PATH: `${programs}:${env['PATH'] ?? ''}`, GANTRY_NODE_UNITS: join(directory, 'units') };
-}
-
-async function runLogged(
-  command: string,
-  args: readonly string[],
-  options: {
-    readonly directory: string;
-    readonly log: string;
-    readonly environment: Readonly<Record<string, string>>;
-  },
-): Promise<number | null> {
-  const log = createWriteStream(options.log);
-  const child = spawn(command, args, {
-    cwd: options.directory,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...env, ...options.environment },
-  });
-  child.stdout.pipe(log, { end: false });
-  child.stderr.pipe(log, { end: false });
-  const { promise, resolve, reject } = Promise.withResolvers<number | null>();
-  child.once('error', reject);
-  child.once('close', resolve);
-  const exitCode = await promise;
-  log.end();
-  await finished(log);
-  return exitCode;
 }

@@ -7,12 +7,8 @@ import { writeMirrors } from '../test-images/mirrors.ts';
 import { startEngine } from './engines.ts';
 import { prepareNode } from './node-setup.ts';
 import type { Options } from './options.ts';
-import type { SuiteReport } from './report.ts';
+import type { SuiteReport } from '../ginkgo/report.ts';
 import { runSuite } from './suite.ts';
-
-const isVm = process.env['GANTRY_TEST_HOST'] === 'vm';
-/** Emulated machines take minutes for what others do at once. */
-const readyTimeoutMs = isVm ? 300_000 : 60_000;
 
 /**
  * Starts what is needed, runs the suite, ends it all again. An engine that ended on the way is a failure of the suite,
@@ -35,7 +31,6 @@ export async function runAll(options: Options): Promise<SuiteReport> {
     program: options.program,
     certsDirectory,
     directory: options.logs,
-    readyTimeoutMs,
   });
   console.log(`${options.engine} with ${options.runtime} is up; the suite runs (logs: ${options.logs})`);
   const report = await runSuite(options, engine, directory);

@@ -1,4 +1,4 @@
-/** What Ginkgo's JSON report says about each spec of Kubernetes' node suite. */
+/** What Ginkgo's JSON report says about each spec of a suite. */
 import { z } from 'zod';
 
 const nodeSchema = z.object({ Message: z.string().default('') });

@@ -1,4 +1,4 @@
-/** A process that runs beside the suite, its output in a file. */
+/** A program that runs beside what is tested or measured, its output in a file. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
   closeSync,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readReport } from '../../hack/lib/node-e2e/report.ts';
+import { readReport } from '../../hack/lib/ginkgo/report.ts';
 
 function spec(leaf: string, State: string, message = '', LeafNodeType = 'It'): object {
   return {
