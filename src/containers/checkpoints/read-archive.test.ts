@@ -18,7 +18,8 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
 import { defaultLayerLimits } from '../../images/layers/layer-types.ts';
 import { type ErrorKind, isKind, messageOf } from '../../lib/errors.ts';
-import { type ArchiveLimits, readArchive } from './read-archive.ts';
+import type { ArchiveLimits } from './archive-parts.ts';
+import { readArchive } from './read-archive.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'gantry-read-'));
 after(() => rmSync(base, { recursive: true }));

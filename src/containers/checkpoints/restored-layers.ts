@@ -8,7 +8,8 @@ import { quote, type ChainId } from '../../lib/ids.ts';
 import { runCommand } from '../../linux/command.ts';
 import type { ContainerDeps } from '../deps.ts';
 import { archiveFiles } from './archive-files.ts';
-import { type CheckpointSource, readDescription } from './open-source.ts';
+import type { CheckpointSource } from './open-source.ts';
+import { readDescription } from './read-description.ts';
 
 const timeoutMs = 10 * 60_000;
 const deletedSchema = z.array(z.string().min(1).max(4096)).max(1_000_000);
