@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
@@ -47,7 +47,7 @@ export async function checkpointContainer(
   const limitMs = timeoutMs === 0 ? longestMs : Math.min(timeoutMs, longestMs);
   const ended = AbortSignal.timeout(limitMs);
   try {
-    using archive = new NewArchive(location);
+    await using archive = new NewArchive(location);
     await save(deps, { container, archive, timeoutMs: limitMs }, AbortSignal.any([signal, ended]));
     await archive.commit();
   } catch (error) {
@@ -89,10 +89,10 @@ async function save(
   const directory = checkpointWork(deps.checkpoints.directory, container.id);
   const images = join(directory, archiveFiles.images);
   await using undo = new AsyncDisposableStack();
-  rmSync(directory, { recursive: true, force: true });
-  mkdirSync(images, { recursive: true, mode: 0o700 });
-  undo.defer(() => rmSync(directory, { recursive: true, force: true }));
-  writeFileSync(join(directory, partFile), archive.partPath, { mode: 0o600 });
+  await rm(directory, { recursive: true, force: true });
+  undo.defer(async () => await rm(directory, { recursive: true, force: true }));
+  await mkdir(images, { recursive: true, mode: 0o700 });
+  await writeFile(join(directory, partFile), archive.partPath, { mode: 0o600 });
   await freezeWhile(deps, container, signal, async () => {
     const checkpointedAtMs = Date.now();
     await deps.checkpoints.save(container, {

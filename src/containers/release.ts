@@ -11,7 +11,7 @@ export async function releaseProcesses(deps: ContainerDeps, container: Container
   const steps: readonly TeardownStep[] = [
     ['delete it from the runtime', async () => await deps.runtime.delete(container)],
     ['end what is left in its cgroup', async () => await deps.cgroups.destroy(container.cgroupsPath)],
-    ['forget its checkpoint', () => dropRestoreWork(deps, container.id)],
+    ['forget its checkpoint', async () => await dropRestoreWork(deps, container.id)],
     ['unmount its root filesystem', async () => await deps.images.unmountSnapshot(container.id)],
     ['unmount its volumes', async () => await deps.mounts.release(paths)],
   ];

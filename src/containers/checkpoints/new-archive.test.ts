@@ -27,7 +27,7 @@ function directory(name: string): string {
 
 test('an archive has its name once it is whole, and nobody else may read it', async () => {
   const place = directory('whole');
-  using archive = new NewArchive(join(place, 'a.tar'));
+  await using archive = new NewArchive(join(place, 'a.tar'));
   writeFileSync(archive.partPath, 'bytes');
   assert.equal(readdirSync(place).includes('a.tar'), false);
   await archive.commit();
@@ -36,10 +36,10 @@ test('an archive has its name once it is whole, and nobody else may read it', as
   assert.equal(statSync(join(place, 'a.tar')).mode & 0o7777, 0o600);
 });
 
-test('what is not committed leaves nothing', () => {
+test('what is not committed leaves nothing', async () => {
   const place = directory('dropped');
   {
-    using archive = new NewArchive(join(place, 'a.tar'));
+    await using archive = new NewArchive(join(place, 'a.tar'));
     writeFileSync(archive.partPath, 'bytes');
   }
   assert.deepEqual(readdirSync(place), []);
@@ -52,18 +52,18 @@ test('a file that is there is not replaced, neither before nor after', async () 
     () => new NewArchive(join(place, 'before.tar')),
     (error) => isKind(error, 'already-exists'),
   );
-  using archive = new NewArchive(join(place, 'after.tar'));
+  await using archive = new NewArchive(join(place, 'after.tar'));
   symlinkSync('/nowhere', join(place, 'after.tar'));
   await assert.rejects(archive.commit(), (error) => isKind(error, 'already-exists'));
 });
 
-test('a directory that others can change is refused; root may link to another one', () => {
+test('a directory that others can change is refused; root may link to another one', async () => {
   const real = directory('real');
   symlinkSync(real, join(base, 'roots'));
   symlinkSync(real, join(base, 'theirs'));
   lchownSync(join(base, 'theirs'), 1000, 1000);
   {
-    using archive = new NewArchive(join(base, 'roots/a.tar'));
+    await using archive = new NewArchive(join(base, 'roots/a.tar'));
     assert.ok(archive.partPath.startsWith(real));
   }
   const denied = (location: string): void =>

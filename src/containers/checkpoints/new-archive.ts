@@ -1,20 +1,12 @@
 /** The file that a checkpoint is written to: there whole, or not at all. */
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsync,
-  fsyncSync,
-  lstatSync,
-  openSync,
-  realpathSync,
-} from 'node:fs';
+import { closeSync, constants, fstatSync, fsync, lstatSync, openSync, realpathSync } from 'node:fs';
+import { unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { EngineError, errnoOf, messageOf } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
-import { linkat, openat, readDirectory, unlinkat } from '../../linux/at.ts';
+import { linkat, openat, readDirectory } from '../../linux/at.ts';
 import { O_CLOEXEC } from '../../linux/libc.ts';
 
 const createNew =
@@ -24,7 +16,7 @@ const worldOrGroupWritable = 0o022;
 const sticky = 0o1000;
 
 /** An archive in work, under a name of its own beside the wanted one. Disposed without `commit`, nothing is left. */
-export class NewArchive implements Disposable {
+export class NewArchive implements AsyncDisposable {
   /** Absolute, without symlinks. Of mode 0600. */
   readonly partPath: string;
   readonly #directory: number;
@@ -70,18 +62,22 @@ export class NewArchive implements Disposable {
       if (errnoOf(error) === 'EEXIST') throw this.#taken();
       throw error;
     }
-    unlinkat(this.#directory, this.#part, 0);
-    fsyncSync(this.#directory);
+    await this.#unlinkPart();
+    await synced(this.#directory);
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
     try {
-      unlinkat(this.#directory, this.#part, 0);
+      await this.#unlinkPart();
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw error;
     } finally {
       closeSync(this.#directory);
     }
+  }
+
+  async #unlinkPart(): Promise<void> {
+    await unlink(`/proc/self/fd/${this.#directory}/${this.#part}`);
   }
 
   #taken(): EngineError {

@@ -2,7 +2,7 @@
  * A restored container joins the UTS and IPC namespaces of its new pod, where CRIU would then set what the old ones had: host name and
  * limits, of a pod in which others may run. So the images are told what the new pod has.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
@@ -32,10 +32,13 @@ const ipcSettings: readonly (readonly [field: number, sysctl: string, initial: s
 ];
 
 /** Rewrites the images of a checkpoint for a pod. */
-export function adoptPodNamespaces(directory: string, { hostname, sysctls }: PodSettings): void {
-  for (const name of readdirSync(directory)) {
-    if (/^utsns-\d+\.img$/.test(name)) replace(join(directory, name), utsEntry(hostname));
-    if (/^ipcns-var-\d+\.img$/.test(name)) replace(join(directory, name), ipcEntry(sysctls));
+export async function adoptPodNamespaces(
+  directory: string,
+  { hostname, sysctls }: PodSettings,
+): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (/^utsns-\d+\.img$/.test(name)) await replace(join(directory, name), utsEntry(hostname));
+    if (/^ipcns-var-\d+\.img$/.test(name)) await replace(join(directory, name), ipcEntry(sysctls));
   }
 }
 
@@ -54,10 +57,11 @@ function ipcEntry(sysctls: PodSettings['sysctls']): Uint8Array {
   return writer.finish();
 }
 
-/** One message in the place of all that the file has. */
-function replace(file: string, message: Uint8Array): void {
-  const magic = readFileSync(file).subarray(0, magicBytes);
+/** One message in the place of all that the file has, however long it pretends to be. */
+async function replace(file: string, message: Uint8Array): Promise<void> {
+  await using image = await open(file, 'r+');
   const length = Buffer.alloc(4);
   length.writeUInt32LE(message.length);
-  writeFileSync(file, Buffer.concat([magic, length, message]));
+  await image.truncate(magicBytes);
+  await image.write(Buffer.concat([length, message]), { position: magicBytes });
 }

@@ -1,6 +1,7 @@
 /** What a container has written and deleted, as its overlay shows it: for the archive of its checkpoint. */
 import { closeSync, lstatSync, openSync, readdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EngineError } from '../../lib/errors.ts';
 import { openBeneath, pathDirectory, readDirectory } from '../../linux/at.ts';
 import { lgetxattr } from '../../linux/file-status.ts';
@@ -21,6 +22,8 @@ export interface RootChanges {
   readonly deleted: readonly string[];
 }
 
+/** After so many names the daemon's other work has its turn: each is looked at by a system call or two. */
+const namesInOneTurn = 1000;
 /** No honest tree is so deep; more would be a stack overflow of ours. */
 const maxDepth = 256;
 
@@ -30,7 +33,7 @@ const maxDepth = 256;
  * @throws EngineError failed-precondition if it wrote directories that are too deep to be walked
  */
 export async function rootChanges(directories: RootDirectories): Promise<RootChanges> {
-  const found = { present: new Set<string>(), deleted: new Set<string>() };
+  const found = { present: new Set<string>(), deleted: new Set<string>(), names: 0 };
   for (const own of directories.own) await walk(directories, found, { own, path: '', depth: 0 });
   // What one layer deleted a later one may have made again.
   for (const path of found.present) found.deleted.delete(path);
@@ -40,6 +43,8 @@ export async function rootChanges(directories: RootDirectories): Promise<RootCha
 interface Found {
   readonly present: Set<string>;
   readonly deleted: Set<string>;
+  /** Looked at. */
+  names: number;
 }
 
 interface Place {
@@ -58,6 +63,8 @@ async function walk(directories: RootDirectories, found: Found, { own, path, dep
   for (const entry of await readdir(bytesOf(own, path), { withFileTypes: true, encoding: 'buffer' })) {
     const name = entry.name.toString('latin1');
     const below = path === '' ? name : `${path}/${name}`;
+    found.names += 1;
+    if (found.names % namesInOneTurn === 0) await nextTurn();
     if (isThere(directories.rootfs, below)) found.present.add(below);
     else found.deleted.add(below);
     // Where a later layer has a symlink, what lies below it here is hidden: by name, that is the link's target on the node.

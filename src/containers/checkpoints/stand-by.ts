@@ -49,8 +49,8 @@ export async function standBy(
   const { id } = draft;
   const spec = readSpec(deps, id);
   const images = join(source.directory, archiveFiles.images);
-  vetImages(spec, images);
-  adoptPodNamespaces(images, podSettings(deps, draft.sandboxId));
+  await vetImages(spec, images);
+  await adoptPodNamespaces(images, podSettings(deps, draft.sandboxId));
   writeRestoreSpec(deps, draft, spec, images);
   renameSync(source.directory, restoreWork(deps.checkpoints.directory, id));
   const created = deps.store.update(id, () => ({
@@ -74,7 +74,7 @@ export async function restore(
   const processes = await deps.checkpoints.restore(container, { imageDirectory, securityProfile }, signal);
   // What is read when the container is saved again.
   writeFileSync(optionsFile(deps, id), '');
-  dropRestoreWork(deps, id);
+  await dropRestoreWork(deps, id);
   return processes;
 }
 

@@ -87,17 +87,17 @@ const good = {
 };
 
 let count = 0;
-function vet(files: Readonly<Record<string, Buffer | undefined>>, changed: Spec = spec): void {
+async function vet(files: Readonly<Record<string, Buffer | undefined>>, changed: Spec = spec): Promise<void> {
   count += 1;
   const directory = join(base, `images-${count}`);
   mkdirSync(directory);
   for (const [name, bytes] of Object.entries({ ...good, ...files }))
     if (bytes !== undefined) writeFileSync(join(directory, name), bytes);
-  vetImages(changed, directory);
+  await vetImages(changed, directory);
 }
 
-test('a checkpoint that has what its request gives', () => {
-  vet({});
+test('a checkpoint that has what its request gives', async () => {
+  await vet({});
 });
 
 const withMount = (...more: readonly Fields[]): Buffer => image(...mounts, ...more);
@@ -276,24 +276,21 @@ const attacks: readonly (readonly [
 ];
 
 for (const [what, kind, reason, files] of attacks)
-  test(`refused: ${what}`, () => {
-    assert.throws(
-      () => vet(files),
-      (error) => {
-        assert.match(messageOf(error), reason);
-        return isKind(error, kind);
-      },
-    );
+  test(`refused: ${what}`, async () => {
+    await assert.rejects(vet(files), (error) => {
+      assert.match(messageOf(error), reason);
+      return isKind(error, kind);
+    });
   });
 
-test('what is a right of the request alone is asked of every thread', () => {
+test('what is a right of the request alone is asked of every thread', async () => {
   const { process } = spec;
-  const denied = (changed: Spec, reason: RegExp): void => assert.throws(() => vet({}, changed), reason);
-  denied({ ...spec, process: { ...process, user: { uid: 1000, gid: 0 } } }, /runs as root/);
-  denied({ ...spec, process: { ...process, noNewPrivileges: true } }, /can gain privileges/);
-  denied({ ...spec, root: { ...spec.root, readonly: true } }, /"\/" is not ro/);
+  const denied = async (changed: Spec, reason: RegExp) => await assert.rejects(vet({}, changed), reason);
+  await denied({ ...spec, process: { ...process, user: { uid: 1000, gid: 0 } } }, /runs as root/);
+  await denied({ ...spec, process: { ...process, noNewPrivileges: true } }, /can gain privileges/);
+  await denied({ ...spec, root: { ...spec.root, readonly: true } }, /"\/" is not ro/);
   const user = { type: 'user' } as const;
-  denied(
+  await denied(
     { ...spec, linux: { ...spec.linux, namespaces: [...spec.linux.namespaces, user] } },
     /user namespace/,
   );

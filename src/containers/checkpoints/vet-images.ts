@@ -3,7 +3,7 @@
  * archive may come from anywhere, so all that could give a container more than its request does is compared with the request first.
  * What is not compared, and why that is safe enough, is in docs/security.md.
  */
-import { readdirSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { quote } from '../../lib/ids.ts';
 import type { Spec } from '../../oci/spec-types.ts';
 import { type Message, messagesIn, readImage, textOf } from './criu-images.ts';
@@ -16,13 +16,13 @@ const foreign =
   /^(?:netdev|ifaddr|ip6?tables|nftables|route6?|rule|netns-ct|netns-exp|userns|apparmor|binfmt-misc|autofs)\b/;
 
 /** @throws EngineError permission-denied naming what is too much, data-loss for images that cannot be read */
-export function vetImages(spec: Spec, directory: string): void {
+export async function vetImages(spec: Spec, directory: string): Promise<void> {
   if (spec.linux.namespaces.some(({ type }) => type === 'user'))
     throw tooMuch('containers with a user namespace are not restored');
-  const files = readdirSync(directory);
+  const files = await readdir(directory);
   const strange = files.find((name) => foreign.test(name));
   if (strange !== undefined) throw tooMuch(`it has ${quote(strange)}, which is not restored`);
-  vetProcesses(spec, directory, files);
+  await vetProcesses(spec, directory, files);
   vetMounts(spec, directory, files);
   if (files.includes('cgroup.img')) vetCgroups(directory);
 }

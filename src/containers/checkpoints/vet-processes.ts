@@ -1,4 +1,5 @@
 /** What CRIU's images say of processes, held against what the request allows: identities, capabilities, seccomp, namespaces. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { NamespaceType, Spec } from '../../oci/spec-types.ts';
 import { knownCapabilities } from '../spec/capabilities.ts';
 import { type Message, messageIn, numberOf, numbersOf, readImage, signedOf } from './criu-images.ts';
@@ -21,7 +22,7 @@ const namespaces: readonly (readonly [NamespaceType, number])[] = [
 const seccompFilter = 2;
 
 /** Every thread of every process. @throws EngineError permission-denied naming what is too much, data-loss */
-export function vetProcesses(spec: Spec, directory: string, files: readonly string[]): void {
+export async function vetProcesses(spec: Spec, directory: string, files: readonly string[]): Promise<void> {
   const cores = files.filter((name) => /^core-\d+\.img$/.test(name));
   if (cores.length === 0) throw tooMuch('it has no process');
   for (const name of cores) {
@@ -29,8 +30,10 @@ export function vetProcesses(spec: Spec, directory: string, files: readonly stri
     if (entry === undefined) throw tooMuch(`${name} is empty`);
     vetThread(spec, messageIn(entry, core.thread));
     vetTask(spec, messageIn(entry, core.task));
+    // There may be very many: nothing else of the daemon waits for all of them.
+    await nextTurn();
   }
-  vetNamespaces(spec, directory, files);
+  await vetNamespaces(spec, directory, files);
 }
 
 function vetThread({ process, linux }: Spec, message: Message): void {
@@ -67,7 +70,7 @@ function vetTask({ process }: Spec, message: Message): void {
 }
 
 /** A process whose namespace is CRIU's own would be restored into the node's. */
-function vetNamespaces({ linux }: Spec, directory: string, files: readonly string[]): void {
+async function vetNamespaces({ linux }: Spec, directory: string, files: readonly string[]): Promise<void> {
   const [root] = readImage(directory, 'inventory.img');
   const own = messageIn(root ?? new Map(), inventory.rootIds);
   const ids = files.filter((name) => /^ids-\d+\.img$/.test(name));
@@ -81,5 +84,6 @@ function vetNamespaces({ linux }: Spec, directory: string, files: readonly strin
       if (isApart && (id === 0 || id === numberOf(own, field)))
         throw tooMuch(`a process is in the ${type} namespace of the node`);
     }
+    await nextTurn();
   }
 }

@@ -1,5 +1,5 @@
 /** Where checkpoints are in work: on the disk of the engine's data, since CRIU's images are as large as the memory of a container. */
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../lib/errors.ts';
 import type { ContainerId } from '../../lib/ids.ts';
@@ -29,8 +29,11 @@ export function restoreWork(root: string, id: ContainerId): string {
 }
 
 /** Removes what a restore would have read. Idempotent. */
-export function dropRestoreWork({ checkpoints }: Pick<ContainerDeps, 'checkpoints'>, id: ContainerId): void {
-  rmSync(restoreWork(checkpoints.directory, id), { recursive: true, force: true });
+export async function dropRestoreWork(
+  { checkpoints }: Pick<ContainerDeps, 'checkpoints'>,
+  id: ContainerId,
+): Promise<void> {
+  await rm(restoreWork(checkpoints.directory, id), { recursive: true, force: true });
 }
 
 /**
@@ -39,11 +42,11 @@ export function dropRestoreWork({ checkpoints }: Pick<ContainerDeps, 'checkpoint
  */
 export async function sweepCheckpoints(deps: ContainerDeps, log: Log): Promise<void> {
   const { directory } = deps.checkpoints;
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  for (const name of readdirSync(directory)) {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(directory)) {
     try {
       if (name.startsWith(writing)) await sweepWriting(deps, name);
-      else if (!isWanted(deps, name)) rmSync(join(directory, name), { recursive: true, force: true });
+      else if (!isWanted(deps, name)) await rm(join(directory, name), { recursive: true, force: true });
     } catch (error) {
       log.error({ checkpoint: name, error: messageOf(error) }, 'a checkpoint that was cut short is left');
     }
@@ -61,14 +64,14 @@ async function sweepWriting(deps: ContainerDeps, name: string): Promise<void> {
   const path = join(deps.checkpoints.directory, name);
   const container = deps.store.get(name.slice(writing.length) as ContainerId);
   if (container?.state.name === 'running') await deps.checkpoints.resume(container);
-  const part = readPart(join(path, partFile));
-  if (part !== undefined) rmSync(part, { force: true });
-  rmSync(path, { recursive: true, force: true });
+  const part = await readPart(join(path, partFile));
+  if (part !== undefined) await rm(part, { force: true });
+  await rm(path, { recursive: true, force: true });
 }
 
-function readPart(file: string): string | undefined {
+async function readPart(file: string): Promise<string | undefined> {
   try {
-    return readFileSync(file, 'utf8');
+    return await readFile(file, 'utf8');
   } catch {
     return undefined;
   }
