@@ -36,7 +36,9 @@ test('what was deleted becomes markers, wherever the names lead', async (t) => {
 
 test('names that are none are refused', async (t) => {
   const long = `/${'n'.repeat(252)}`;
-  for (const path of ['/', '/..', '/a\0b', '/.wh.a', '/.wh.a/b', '/.wh..wh..opq', long, `${long}/b`])
+  const wide = `/${'ä'.repeat(126)}`;
+  const strange = ['/a\0b', '/\udc2e\udc2e/a', '/\ud800'];
+  for (const path of ['/', '/..', ...strange, '/.wh.a', '/.wh.a/b', '/.wh..wh..opq', long, `${long}/b`, wide])
     await assert.rejects(markersOf(t, [path]), (error) => isKind(error, 'invalid-argument'), path);
 });
 

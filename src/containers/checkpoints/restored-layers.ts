@@ -8,6 +8,7 @@ import { quote, type ChainId } from '../../lib/ids.ts';
 import { runCommand } from '../../linux/command.ts';
 import type { ContainerDeps } from '../deps.ts';
 import { archiveFiles } from './archive-files.ts';
+import { nameOfText } from './byte-names.ts';
 import type { CheckpointSource } from './open-source.ts';
 import { readDescription } from './read-description.ts';
 
@@ -43,7 +44,8 @@ async function whiteouts(directory: string, signal: AbortSignal): Promise<string
   await mkdir(tree, { mode: 0o700 });
   const names = await makeMarkers(tree, deleted, signal);
   const list = join(directory, 'whiteouts.list');
-  await writeFile(list, names.map((name) => `./${name}\0`).join(''), { mode: 0o600 });
+  const written = Buffer.from(names.map((name) => `./${name}\0`).join(''), 'latin1');
+  await writeFile(list, written, { mode: 0o600 });
   const file = join(directory, 'whiteouts.tar');
   const options = [
     '--no-recursion',
@@ -58,17 +60,17 @@ async function whiteouts(directory: string, signal: AbortSignal): Promise<string
   return file;
 }
 
-/** Makes a marker for each; their names relative to the tree. */
+/** Makes a marker for each; their names relative to the tree, one character a byte (latin1). */
 async function makeMarkers(tree: string, deleted: readonly string[], signal: AbortSignal): Promise<string[]> {
   const places = deleted.map(placeOf);
   for (const directory of directoriesOf(places)) {
     signal.throwIfAborted();
-    await mkdir(join(tree, directory), { mode: 0o700 });
+    await mkdir(bytesIn(tree, directory), { mode: 0o700 });
   }
   const names = places.map((place) => join(dirname(place), `${marker}${basename(place)}`));
   for (const name of names) {
     signal.throwIfAborted();
-    await writeFile(join(tree, name), '');
+    await writeFile(bytesIn(tree, name), '');
   }
   return names;
 }
@@ -84,14 +86,17 @@ function directoriesOf(places: readonly string[]): string[] {
   return [...found].toSorted((one, other) => one.length - other.length);
 }
 
+function bytesIn(tree: string, name: string): Buffer {
+  return Buffer.concat([Buffer.from(`${tree}/`), Buffer.from(name, 'latin1')]);
+}
+
 function placeOf(path: string): string {
-  const place = posix.normalize(`/${path}`).replace(/^\/+|\/+$/g, '');
+  const name = nameOfText(path);
+  if (name === undefined) throw refused(quote(path));
+  const place = posix.normalize(`/${name}`).replace(/^\/+|\/+$/g, '');
   const parts = place.split('/');
   const isName = (part: string): boolean =>
-    part !== '' &&
-    !part.startsWith(marker) &&
-    !part.includes('\0') &&
-    Buffer.byteLength(part) <= maxNameBytes;
+    part !== '' && !part.startsWith(marker) && !part.includes('\0') && part.length <= maxNameBytes;
   if (parts.length > maxDepth || !parts.every(isName)) throw refused(quote(path));
   return place;
 }

@@ -1,8 +1,9 @@
 /** The tars of a checkpoint, written by tar(1), which CRIU needs as well. */
-import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand } from '../../linux/command.ts';
 import { archiveFiles } from './archive-files.ts';
+import { textOfName } from './byte-names.ts';
 import { rootChanges, type RootDirectories } from './root-changes.ts';
 
 interface Limits {
@@ -18,7 +19,7 @@ export async function writeRootChanges(
 ): Promise<void> {
   const { present, deleted } = await rootChanges(directories);
   const list = join(directory, 'root-changes.list');
-  writeNames(list, present);
+  await writeFile(list, listOf(present), { mode: 0o600, flag: 'wx' });
   const options = [
     '--no-recursion',
     '--null',
@@ -34,8 +35,8 @@ export async function writeRootChanges(
     [`--directory=${directories.rootfs}`, ...options],
     limits,
   );
-  const paths = deleted.map((path) => `/${Buffer.from(path, 'latin1').toString('utf8')}`);
-  writeFileSync(join(directory, archiveFiles.deletedFiles), JSON.stringify(paths), { mode: 0o600 });
+  const paths = deleted.map((path) => `/${textOfName(path)}`);
+  await writeFile(join(directory, archiveFiles.deletedFiles), JSON.stringify(paths), { mode: 0o600 });
 }
 
 /** Writes the archive of what lies in `directory` over `file`, which exists. The descriptions come first: readers want them first. */
@@ -61,11 +62,15 @@ async function tar(file: string, args: readonly string[], { timeoutMs, signal }:
   await runCommand(['tar', ...options, ...args], { check: true, timeoutMs, signal });
 }
 
-function writeNames(file: string, names: readonly string[]): void {
-  const fd = openSync(file, 'wx', 0o600);
-  try {
-    for (const name of names) writeSync(fd, Buffer.from(`./${name}\0`, 'latin1'));
-  } finally {
-    closeSync(fd);
-  }
+const namesInOneWrite = 10_000;
+
+function* listOf(names: readonly string[]): Generator<Buffer> {
+  for (let at = 0; at < names.length; at += namesInOneWrite)
+    yield Buffer.from(
+      names
+        .slice(at, at + namesInOneWrite)
+        .map((name) => `./${name}\0`)
+        .join(''),
+      'latin1',
+    );
 }
