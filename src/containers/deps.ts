@@ -1,5 +1,5 @@
 /** What the operations on containers need of the rest, in their own words. `daemon.ts` passes it. */
-import type { ChainId, ContainerId, ImageId } from '../lib/ids.ts';
+import type { ContainerId, ImageId } from '../lib/ids.ts';
 import type { CheckpointArgs } from '../oci/checkpoint.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
 import type { Spec } from '../oci/spec-types.ts';
@@ -178,12 +178,17 @@ interface CheckpointLayers {
   isCheckpoint(id: ImageId): Promise<boolean>;
   /** The unpacked layers of an image, top first. */
   directoriesOf(id: ImageId): readonly string[];
-  /** Tars as layers upon those of an image, for one container. The chain of all, bottom first. */
-  add(id: ImageId, paths: readonly string[], signal: AbortSignal): Promise<readonly ChainId[]>;
   /** Removes such layers that no container stands upon. */
   collect(): Promise<void>;
-  /** Makes the writable layer of a container upon such a chain and mounts its root filesystem. */
-  prepareSnapshot(key: ContainerId, chainIds: readonly ChainId[]): Promise<{ readonly rootfs: string }>;
+  /**
+   * Makes the writable layer of a container upon an image and what else is in `tars`, bottom first, which become layers for it alone;
+   * mounts its root filesystem.
+   */
+  prepareSnapshot(
+    key: ContainerId,
+    below: { readonly imageId: ImageId; readonly tars: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<{ readonly rootfs: string }>;
 }
 
 interface RestoreProcessesRequest {

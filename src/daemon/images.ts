@@ -153,13 +153,15 @@ function forCheckpoints(images: Images, snapshots: SnapshotStore): EngineImages[
       layersOf(id)
         .map(({ chainId }) => join(snapshots.layerDirectory(chainId), 'fs'))
         .toReversed(),
-    add: async (id, paths, signal) => {
-      const below = [...layersOf(id)];
-      for (const path of paths) below.push(await addPrivateLayer(images, { below, path }, signal));
-      return below.map(({ chainId }) => chainId);
-    },
     collect: async () => void (await collectGarbage(images)),
-    prepareSnapshot: async (key, chainIds) => await prepareSnapshot(snapshots, { key, chainIds }),
+    prepareSnapshot: async (key, { imageId, tars }, signal) => {
+      using lease = images.leases.open();
+      const chain = [...layersOf(imageId)];
+      for (const { chainId } of chain) lease.add(chainId);
+      for (const path of tars)
+        chain.push(await addPrivateLayer(images, { below: chain, path, lease }, signal));
+      return await prepareSnapshot(snapshots, { key, chainIds: chain.map(({ chainId }) => chainId) });
+    },
   };
 }
 

@@ -6,10 +6,11 @@ import { EngineError } from '../lib/errors.ts';
 import { type ChainId, type DiffId, parseDigest } from '../lib/ids.ts';
 import { chainIdsOf } from './chain-id.ts';
 import type { Images } from './images.ts';
+import type { Lease } from './leases.ts';
 import { decompress, mediaTypeOfTar } from './layers/decompress.ts';
 
 /**
- * Unpacks a tar as a layer upon others. It stays until the next garbage collection finds no snapshot upon it.
+ * Unpacks a tar as a layer upon others. It stays as long as the lease, or a snapshot upon it.
  * @returns the chain id of the whole
  * @throws EngineError as unpacking a layer of an image does
  */
@@ -18,16 +19,19 @@ export async function addPrivateLayer(
   args: {
     readonly below: readonly { readonly diffId: DiffId; readonly chainId: ChainId }[];
     readonly path: string;
+    readonly lease: Lease;
   },
   signal: AbortSignal,
 ): Promise<{ readonly diffId: DiffId; readonly chainId: ChainId }> {
-  const { below, path } = args;
+  const { below, path, lease } = args;
   const mediaType = await mediaTypeOf(path);
   const hash = createHash('sha256');
   for await (const chunk of decompress(createReadStream(path, { signal }), mediaType)) hash.update(chunk);
   const diffId: DiffId = parseDigest(`sha256:${hash.digest('hex')}`);
   const chainId = chainIdsOf([...below.map((layer) => layer.diffId), diffId]).at(-1);
   if (chainId === undefined) throw new EngineError('internal', `layer ${path}: it has no chain`);
+  // A collection may run at any moment, also right after the unpacking.
+  lease.add(chainId);
   await images.layerLocks.run(chainId, signal, async () => {
     await images.layers.unpack({
       source: { path },

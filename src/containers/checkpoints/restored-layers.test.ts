@@ -5,19 +5,14 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { isKind } from '../../lib/errors.ts';
 import { runCommand } from '../../linux/command.ts';
-import type { ContainerDeps } from '../deps.ts';
-import type { CheckpointSource } from './open-source.ts';
-import { addRestoredLayers } from './restored-layers.ts';
+import { restoredLayers } from './restored-layers.ts';
 
 /** The names in the layer that a checkpoint with these deleted files brings; none without a layer. */
 async function markersOf(t: TestContext, deleted: unknown, signal = new AbortController().signal) {
   const directory = mkdtempSync(join(tmpdir(), 'gantry-restored-'));
   t.after(() => rmSync(directory, { recursive: true }));
   writeFileSync(join(directory, 'deleted.files'), JSON.stringify(deleted));
-  const added: string[] = [];
-  const add = async (_id: string, paths: readonly string[]) => added.push(...paths);
-  const deps = { checkpoints: { layers: { add } } } as unknown as ContainerDeps;
-  await addRestoredLayers(deps, { directory, image: { id: 'an image' } } as CheckpointSource, signal);
+  const added = await restoredLayers(directory, signal);
   assert.ok(!readdirSync(directory).includes('whiteouts'));
   if (added[0] === undefined) return [];
   const { stdout } = await runCommand(['tar', '--list', `--file=${added[0]}`], { check: true });

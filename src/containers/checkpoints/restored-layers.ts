@@ -4,12 +4,10 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, posix } from 'node:path';
 import { z } from 'zod';
 import { EngineError } from '../../lib/errors.ts';
-import { quote, type ChainId } from '../../lib/ids.ts';
+import { quote } from '../../lib/ids.ts';
 import { runCommand } from '../../linux/command.ts';
-import type { ContainerDeps } from '../deps.ts';
 import { archiveFiles } from './archive-files.ts';
 import { nameOfText } from './byte-names.ts';
-import type { CheckpointSource } from './open-source.ts';
 import { readDescription } from './read-description.ts';
 
 const timeoutMs = 10 * 60_000;
@@ -21,18 +19,11 @@ const maxDepth = 256;
 const marker = '.wh.';
 const maxNameBytes = 255 - marker.length;
 
-/** The chain of the image and what the checkpoint brings, bottom first. @throws EngineError as unpacking an image's layer does */
-export async function addRestoredLayers(
-  deps: ContainerDeps,
-  { directory, image }: CheckpointSource,
-  signal: AbortSignal,
-): Promise<readonly ChainId[]> {
-  const paths = [join(directory, archiveFiles.rootChanges), await whiteouts(directory, signal)];
-  return await deps.checkpoints.layers.add(
-    image.id,
-    paths.filter((path) => path !== undefined && existsSync(path)).map(String),
-    signal,
-  );
+/** The tars of the layers that a checkpoint in `directory` brings beyond its image, bottom first. @throws EngineError invalid-argument */
+export async function restoredLayers(directory: string, signal: AbortSignal): Promise<readonly string[]> {
+  const changes = join(directory, archiveFiles.rootChanges);
+  const deleted = await whiteouts(directory, signal);
+  return [...(existsSync(changes) ? [changes] : []), ...(deleted === undefined ? [] : [deleted])];
 }
 
 /** Deleted files as a layer of whiteouts. undefined when there are none. */

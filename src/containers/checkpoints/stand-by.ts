@@ -15,7 +15,7 @@ import type { ContainerDeps } from '../deps.ts';
 import { releaseProcesses } from '../release.ts';
 import { archiveFiles } from './archive-files.ts';
 import type { CheckpointSource } from './open-source.ts';
-import { addRestoredLayers } from './restored-layers.ts';
+import { restoredLayers } from './restored-layers.ts';
 import { adoptPodNamespaces, type PodSettings } from './pod-namespaces.ts';
 import { vetImages } from './vet-images.ts';
 import { legacyHierarchies } from './vet-mounts.ts';
@@ -33,8 +33,8 @@ export async function prepareRestoredRoot(
   const { id, runtimeHandler } = draft;
   const why = await deps.checkpoints.whyNot(runtimeHandler);
   if (why !== undefined) throw new EngineError('failed-precondition', `restore container ${id}: ${why}`);
-  const chainIds = await addRestoredLayers(deps, source, signal);
-  return await deps.checkpoints.layers.prepareSnapshot(id, chainIds);
+  const tars = await restoredLayers(source.directory, signal);
+  return await deps.checkpoints.layers.prepareSnapshot(id, { imageId: source.image.id, tars }, signal);
 }
 
 /**

@@ -7,9 +7,7 @@ import { runCommand } from '../../linux/command.ts';
 import { mountTmpfs, unmount } from '../../linux/mount.ts';
 import { mountOverlay } from '../../linux/overlay.ts';
 import { enterPrivateMounts } from '../../linux/private-mounts.ts';
-import type { ContainerDeps } from '../deps.ts';
-import type { CheckpointSource } from './open-source.ts';
-import { addRestoredLayers } from './restored-layers.ts';
+import { restoredLayers } from './restored-layers.ts';
 import { writeRootChanges } from './write-archive.ts';
 
 enterPrivateMounts();
@@ -30,16 +28,6 @@ async function unpack(tar: string, directory: string): Promise<string[]> {
   const argv = ['find', directory, '-mindepth', '1', '-printf', String.raw`%P\0`];
   const { stdout } = await runCommand(argv, { check: true });
   return stdout.toString('latin1').split('\0').slice(0, -1).toSorted();
-}
-
-/** The layers that a restore makes of what `writeRootChanges` wrote, the last one first. */
-async function restoredTars(directory: string): Promise<readonly string[]> {
-  const added: string[] = [];
-  const layers = { add: async (_id: string, paths: readonly string[]) => added.push(...paths) };
-  const deps = { checkpoints: { layers } } as unknown as ContainerDeps;
-  const source = { directory, image: { id: 'an image' } } as CheckpointSource;
-  await addRestoredLayers(deps, source, limits.signal);
-  return added.toReversed();
 }
 
 test('names of any bytes are the same after a restore, written and deleted ones', async () => {
@@ -67,7 +55,7 @@ test('names of any bytes are the same after a restore, written and deleted ones'
   }
   const listed = JSON.parse(readFileSync(at('out/deleted.files'), 'utf8')) as string[];
   assert.deepEqual(listed, ['/caf\udce9/gone', '/d/caf\udce9', '/d/ä😀']);
-  const [whiteouts = '', changes = ''] = await restoredTars(at('out'));
+  const [changes = '', whiteouts = ''] = await restoredLayers(at('out'), limits.signal);
   const marked = (name: Buffer): string => `d/.wh.${name.toString('latin1')}`;
   assert.deepEqual(await unpack(whiteouts, at('whiteouts')), [
     'caf\xe9',
