@@ -4,6 +4,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   statSync,
@@ -12,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { mountTmpfs, unmount } from '../linux/mount.ts';
+import { mountTmpfs, setPropagation, unmount } from '../linux/mount.ts';
 import { readMounts } from '../linux/mountinfo.ts';
 import { PathWorkers } from '../linux/path-worker.ts';
 import { Poller } from '../linux/poll.ts';
@@ -137,4 +138,68 @@ test('what fails in the middle can be undone', async () => {
   removeBoundMounts(directory);
   assert.ok(!existsSync(directory));
   assert.deepEqual(mountsBelow(directory), []);
+});
+
+test('a mapping that is not the pod’s is the mount’s own', async () => {
+  const directory = join(base, 'own-mapping');
+  const own = [{ containerID: 0, hostID: 200_000, size: 1000 }];
+  const mapped = bind({ uidMappings: own, gidMappings: own, options: ['bind'] });
+  const spec = specWith([mapped], true);
+  await makeBoundMounts({ paths, poller }, { spec, directory, runtime });
+  const { uid, gid } = statSync(join(directory, '0/file'));
+  assert.deepEqual([uid, gid], [200_000, 200_000]);
+  removeBoundMounts(directory);
+});
+
+test('a single file is bound as a file, and what is written to it stays', async () => {
+  const directory = join(base, 'file');
+  const file = join(source, 'file');
+  const hosts = bind({ destination: '/etc/hosts', source: file, options: ['bind', 'rw'] });
+  const { mounts } = await makeBoundMounts(
+    { paths, poller },
+    { spec: specWith([hosts], true), directory, runtime },
+  );
+  assert.deepEqual(mounts, [{ ...hosts, source: `${directory}/0` }]);
+  writeFileSync(`${directory}/0`, 'written inside');
+  removeBoundMounts(directory);
+  assert.equal(readFileSync(file, 'utf8'), 'written inside');
+  writeFileSync(file, 'kept');
+});
+
+test('what the node mounts later is there where it is asked for, and never the other way', async () => {
+  const directory = join(base, 'later');
+  const shared = join(base, 'shared');
+  mkdirSync(shared);
+  mountTmpfs({ target: shared });
+  setPropagation(shared, 'shared');
+  const follows = bind({ destination: '/follows', source: shared, options: ['rbind', 'rslave'] });
+  const stays = bind({ destination: '/stays', source: shared, options: ['rbind', 'rprivate'] });
+  const spec = specWith([follows, stays], true);
+  await makeBoundMounts({ paths, poller }, { spec, directory, runtime });
+  mkdirSync(join(shared, 'later'));
+  mountTmpfs({ target: join(shared, 'later') });
+  const isThere = (place: string): boolean => mountsBelow(directory).includes(`${directory}/${place}/later`);
+  assert.deepEqual([isThere('0'), isThere('1')], [true, false]);
+  removeBoundMounts(directory);
+  assert.deepEqual(mountsBelow(shared), [join(shared, 'later')]);
+  for (const target of [join(shared, 'later'), shared]) unmount(target);
+});
+
+test('a file system that cannot map ids is named with the mount, and nothing of it is left', async () => {
+  const directory = join(base, 'cannot');
+  const proc = bind({ source: '/proc/sys', uidMappings: ids, gidMappings: ids, options: ['rbind'] });
+  await assert.rejects(
+    makeBoundMounts({ paths, poller }, { spec: specWith([proc], true), directory, runtime }),
+    {
+      kind: 'failed-precondition',
+      message: /mount of "\/data": the file system of "\/proc\/sys" cannot map/,
+    },
+  );
+  removeBoundMounts(directory);
+  assert.ok(!existsSync(directory));
+});
+
+test('removing what was never made does no harm', () => {
+  removeBoundVolumes(join(base, 'never'));
+  removeBoundMounts(join(base, 'never'));
 });

@@ -24,7 +24,8 @@ export async function whyNoCriu(): Promise<string | undefined> {
   }
   const check = await run([program, 'check']);
   if (check.exitCode === 0) return undefined;
-  const reason = /Error \([^)]*\): (.*)$/m.exec(check.output)?.[1] ?? check.output.trim().slice(-200);
+  const said = /Error \([^)]*\): (.*)$/m.exec(check.output)?.[1] ?? check.output.trim().slice(-200);
+  const reason = said === '' ? `criu check ends with exit code ${check.exitCode}` : said;
   const version =
     /Version: (\S+)/.exec((await run([program, '--version'])).output)?.[1] ?? 'of unknown version';
   return `CRIU ${version} does not work with this kernel: ${reason}`;
