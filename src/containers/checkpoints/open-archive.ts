@@ -12,7 +12,7 @@ const openFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOC
  * @throws EngineError permission-denied for a path that lies in none of them, or leads out; not-found
  */
 export function openArchive(directories: readonly string[], path: string): number {
-  const folder = directories.find((one) => !relative(one, path).startsWith('..'));
+  const folder = directories.find((one) => !/^\.\.(?:\/|$)/.test(relative(one, path)));
   if (folder === undefined)
     throw new EngineError(
       'permission-denied',
