@@ -1,4 +1,4 @@
-import { isMadeHere, LeaseDirectories } from '../cni/plugins/lease-directory.ts';
+import { isDirectoryMadeHere, LeaseDirectories } from '../cni/plugins/lease-directory.ts';
 import { formatIp } from '../lib/ip-address.ts';
 
 /** An address that host-local gave to a container. */
@@ -33,6 +33,6 @@ export async function sweepLeases(
 /** Takes away a directory that was made here and that a crash left without a lease. */
 export async function discardUnused(directory: string): Promise<void> {
   // Asked before it is locked, because locking makes the lock's file.
-  if (!isMadeHere(directory)) return;
+  if (!isDirectoryMadeHere(directory)) return;
   await new LeaseDirectories().locked(directory, 'existing', (leases) => leases?.discardIfUnused('ours'));
 }

@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
-import { PluginDefinition, RuntimeDefinition } from '../gen/nri/v1alpha1/api.ts';
-import type {
-  RegisterPluginRequest,
-  UpdateContainersRequest,
-  UpdateContainersResponse,
+import {
+  PluginDefinition,
+  type RegisterPluginRequest,
+  RuntimeDefinition,
+  type UpdateContainersRequest,
+  type UpdateContainersResponse,
 } from '../gen/nri/v1alpha1/api.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { Demux, muxPieces, pluginServiceId, runtimeServiceId } from './mux.ts';

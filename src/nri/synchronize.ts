@@ -1,10 +1,4 @@
-import {
-  SynchronizeRequest,
-  type Container,
-  type ContainerUpdate,
-  type PodSandbox,
-} from '../gen/nri/v1alpha1/api.ts';
-import { Container as ContainerCodec, PodSandbox as PodCodec } from '../gen/nri/v1alpha1/api.ts';
+import { Container, type ContainerUpdate, PodSandbox, SynchronizeRequest } from '../gen/nri/v1alpha1/api.ts';
 import { EngineError } from '../lib/errors.ts';
 import type { Plugin } from './plugin.ts';
 
@@ -55,8 +49,8 @@ export function chunksOf({ pods, containers }: Existing): SynchronizeRequest[] {
     bytes = size;
     return next;
   };
-  for (const pod of pods) chunkFor(PodCodec.encode(pod).finish().length).pods.push(pod);
+  for (const pod of pods) chunkFor(PodSandbox.encode(pod).finish().length).pods.push(pod);
   for (const container of containers)
-    chunkFor(ContainerCodec.encode(container).finish().length).containers.push(container);
+    chunkFor(Container.encode(container).finish().length).containers.push(container);
   return chunks;
 }

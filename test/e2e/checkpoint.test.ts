@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, lchownSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { counter } from './engine/counter.ts';
 import { criuSkipReason } from './engine/criu.ts';
 import { CriClient, rejectsWith } from './engine/cri-client.ts';
 import { containerSpec, podSpec } from './engine/pods.ts';
@@ -11,9 +12,6 @@ import { engineSkipReason, startTestNode, type TestNode } from './engine/test-no
 import { eventually } from './engine/wait.ts';
 
 const skip = engineSkipReason() ?? criuSkipReason() ?? false;
-
-/** Counts in memory alone, ten times a second, and tells on standard output. */
-const counter = 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done';
 
 describe('checkpoints', { skip, timeout: 300_000 }, () => {
   let node: TestNode;

@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { buildImage, buildLayer, pushImage } from '../../src/images/testing/build-image.ts';
+import { counter } from './engine/counter.ts';
 import { criuSkipReason } from './engine/criu.ts';
 import { eventually } from './engine/wait.ts';
 import { script } from './kubelet/containers.ts';
@@ -13,8 +14,6 @@ import { KubeletNode, kubeletNodeSkipReason } from './kubelet/kubelet-node.ts';
 import { isReady } from './kubelet/pod-status.ts';
 
 const skip = kubeletNodeSkipReason() ?? criuSkipReason() ?? false;
-
-const counter = 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done';
 
 describe('kubelet: checkpoints', { skip, timeout: 300_000 }, () => {
   let node: KubeletNode;

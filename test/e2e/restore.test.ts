@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { buildImage, buildLayer, pushImage } from '../../src/images/testing/build-image.ts';
+import { counter } from './engine/counter.ts';
 import { criuSkipReason } from './engine/criu.ts';
 import { CriClient, rejectsWith } from './engine/cri-client.ts';
 import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
@@ -15,9 +16,6 @@ import type { ContainerStatus } from './engine/wire.ts';
 
 const skip = engineSkipReason() ?? criuSkipReason() ?? false;
 const saved = '/var/lib/saved';
-
-/** Counts in memory alone, ten times a second, and tells on standard output. */
-const counter = 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done';
 
 describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
   let node: TestNode;

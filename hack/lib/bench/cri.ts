@@ -3,8 +3,13 @@
  * afterwards and only where something in them is wanted.
  */
 import { join } from 'node:path';
-import { Client, credentials, loadPackageDefinition, type MethodDefinition } from '@grpc/grpc-js';
-import type { ServiceClientConstructor } from '@grpc/grpc-js';
+import {
+  Client,
+  credentials,
+  loadPackageDefinition,
+  type MethodDefinition,
+  type ServiceClientConstructor,
+} from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
 const protoFile = join(import.meta.dirname, '../../../proto/runtime/v1/api.proto');

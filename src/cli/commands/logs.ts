@@ -4,8 +4,7 @@ import { EngineError } from '../../lib/errors.ts';
 import { socketOption, withCri } from '../connection.ts';
 import { interruptible } from '../interrupt.ts';
 import { lookUpContainer } from '../lookup.ts';
-import { shortId } from '../units.ts';
-import { parseDurationMs } from '../units.ts';
+import { parseDurationMs, shortId } from '../units.ts';
 
 interface Options {
   readonly follow?: true;

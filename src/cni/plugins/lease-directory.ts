@@ -72,7 +72,7 @@ export class LeaseDirectories {
 }
 
 /** True for a lease directory that was not there before one of our ADDs needed it. */
-export function isMadeHere(directory: string): boolean {
+export function isDirectoryMadeHere(directory: string): boolean {
   try {
     return readFileSync(join(directory, lockName), 'utf8') === ourMark;
   } catch (error) {
@@ -173,7 +173,7 @@ export class Leases {
    */
   discardIfUnused(whose: 'ours' | 'anybodys'): void {
     const names = readdirSync(this.#directory);
-    const isOurs = whose === 'anybodys' || isMadeHere(this.#directory);
+    const isOurs = whose === 'anybodys' || isDirectoryMadeHere(this.#directory);
     const last = names.filter((name) => name.startsWith(lastPrefix));
     if (!isOurs || this.#taken.size > 0 || names.length > last.length + 1) return;
     for (const name of last) {

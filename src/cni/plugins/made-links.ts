@@ -38,7 +38,7 @@ export function makeLink(deps: PluginDeps, name: string, create: () => void): Li
 }
 
 /** True when the link of that name which is there now was made here. */
-export function isMadeHere(deps: PluginDeps, { name, index }: Pick<Link, 'name' | 'index'>): boolean {
+export function isLinkMadeHere(deps: PluginDeps, { name, index }: Pick<Link, 'name' | 'index'>): boolean {
   try {
     const recorded = readFileSync(pathOf(deps, name), 'utf8');
     return recorded === '' || Number(recorded) === index;

@@ -3,7 +3,7 @@ import { getLink, listLinks } from '../../linux/netlink/links.ts';
 import type { Link } from '../../linux/netlink/link-message.ts';
 import type { PluginDeps } from '../plugin-types.ts';
 import { deleteHostLink } from './delete-link.ts';
-import { forgetLink, isMadeHere, madeLinkNames } from './made-links.ts';
+import { forgetLink, isLinkMadeHere, madeLinkNames } from './made-links.ts';
 
 /**
  * Removes the bridge with the VLAN links that were made for its gateways. Left alone: a bridge that was there before the
@@ -12,12 +12,12 @@ import { forgetLink, isMadeHere, madeLinkNames } from './made-links.ts';
  */
 export async function removeUnusedBridge(deps: PluginDeps, name: string): Promise<void> {
   const bridge = getLink(deps.route, name);
-  if (bridge === undefined || !isMadeHere(deps, bridge)) {
+  if (bridge === undefined || !isLinkMadeHere(deps, bridge)) {
     for (const each of recordsOf(deps, name)) forgetStale(deps, each);
     return;
   }
   const links = listLinks(deps.route);
-  const vlanLinks = links.filter((link) => link.name.startsWith(`${name}.`) && isMadeHere(deps, link));
+  const vlanLinks = links.filter((link) => link.name.startsWith(`${name}.`) && isLinkMadeHere(deps, link));
   if (isUsed(bridge, vlanLinks, links)) return;
   for (const link of [...vlanLinks, bridge]) {
     await deleteHostLink(link.index);
@@ -52,5 +52,5 @@ function recordsOf(deps: PluginDeps, name: string): string[] {
 /** A record whose link went by another hand. */
 function forgetStale(deps: PluginDeps, name: string): void {
   const link = getLink(deps.route, name);
-  if (link === undefined || !isMadeHere(deps, link)) forgetLink(deps, name);
+  if (link === undefined || !isLinkMadeHere(deps, link)) forgetLink(deps, name);
 }

@@ -1,5 +1,4 @@
-import type { Container as ContainerView, PodSandbox } from '../../gen/nri/v1alpha1/api.ts';
-import { PodSandbox as PodCodec } from '../../gen/nri/v1alpha1/api.ts';
+import { type Container as ContainerView, PodSandbox } from '../../gen/nri/v1alpha1/api.ts';
 import type { HostFacts } from '../../containers/spec/host-facts.ts';
 import { isAlive, type Container, type ContainerStore } from '../../containers/container.ts';
 import type { ContainerDeps } from '../../containers/deps.ts';
@@ -151,7 +150,8 @@ export class ContainerPlugins {
 
   async #message(container: Container): Promise<{ pod: PodSandbox; container: ContainerView }> {
     const sandbox = this.#deps.sandboxOf(container);
-    const pod = sandbox === undefined ? PodCodec.fromPartial({ id: container.sandboxId }) : podView(sandbox);
+    const pod =
+      sandbox === undefined ? PodSandbox.fromPartial({ id: container.sandboxId }) : podView(sandbox);
     return { pod, container: await this.#view(container) };
   }
 

@@ -6,8 +6,7 @@ import { createHash } from 'node:crypto';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
 import { type Digest, parseDigest } from '../../lib/ids.ts';
-import type { LayerCompression } from '../media-types.ts';
-import { ociConfig, ociIndex, ociManifest } from '../media-types.ts';
+import { type LayerCompression, ociConfig, ociIndex, ociManifest } from '../media-types.ts';
 
 /** A tar header as `tar-stream` takes it (`name` is needed; `type` is a file unless said) and, for files, what is in it. */
 export interface LayerEntry extends Partial<Header> {

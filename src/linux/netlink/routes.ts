@@ -1,6 +1,13 @@
 /** Routes, on the wire and as operations. Errors are SyscallError. */
-import { bitsOf, formatIp, formatPrefix, ipFromBytes, ipToBytes } from '../../lib/ip-address.ts';
-import type { IpAddress, IpPrefix } from '../../lib/ip-address.ts';
+import {
+  bitsOf,
+  formatIp,
+  formatPrefix,
+  type IpAddress,
+  ipFromBytes,
+  type IpPrefix,
+  ipToBytes,
+} from '../../lib/ip-address.ts';
 import { addressFamily } from './addresses.ts';
 import { AttributeWriter, decodeAttributes, messageFlag, numberOf } from './message.ts';
 import type { RouteSocket } from './socket.ts';
