@@ -26,7 +26,8 @@ export async function startGantry(options: Options, registryHost: string): Promi
     program: main,
     directory: logs,
     handlers: { [basename(runtime)]: runtime },
-    sections: { images: { certs_dirs: [certs] } },
+    // Reads too are in the log: hack/rpc-counts.ts counts by it.
+    sections: { images: { certs_dirs: [certs] }, log: { level: 'debug' } },
   });
   const log = join(logs, 'gantryd.log');
   await using stack = new AsyncDisposableStack();

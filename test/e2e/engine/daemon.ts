@@ -5,6 +5,7 @@ import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, writeFile
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { keepRequests, tellingRequests } from './request-log.ts';
 
 /** Where the daemon listens: its default, so that every client finds it. */
 export const criSocket = '/run/gantry/gantry.sock';
@@ -29,7 +30,7 @@ export class DaemonProcess implements AsyncDisposable {
   /** Writes `toml` into a file below `directory`, starts the daemon with it and waits until its socket answers. */
   static async start(directory: string, toml = ''): Promise<DaemonProcess> {
     const config = join(directory, 'config.toml');
-    writeFileSync(config, toml);
+    writeFileSync(config, tellingRequests(toml));
     const daemon = new DaemonProcess(config, join(directory, 'gantryd.log'));
     await daemon.#untilReady();
     return daemon;
@@ -46,7 +47,7 @@ export class DaemonProcess implements AsyncDisposable {
 
   /** Replaces the configuration file, for the next start. */
   configure(toml: string): void {
-    writeFileSync(this.#config, toml);
+    writeFileSync(this.#config, tellingRequests(toml));
   }
 
   /** SIGTERM; resolves with the exit code, or the signal that ended it. */
@@ -88,6 +89,7 @@ export class DaemonProcess implements AsyncDisposable {
       clearTimeout(killer);
     }
     const { log } = this;
+    keepRequests(log);
     // Seen only when a test of the file fails.
     console.log(log.split('\n').slice(-200).join('\n'));
     const complaints = log.split('\n').filter((line) => /Warning: |unhandled|uncaught/i.test(line));
