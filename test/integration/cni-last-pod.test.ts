@@ -86,10 +86,16 @@ function present(): unknown {
   const files = (directory: string): string[] => readdirSync(directory, { recursive: true }).map(String);
   return {
     links: (JSON.parse(run('ip', '-j', 'link')) as { ifname: string }[]).map(({ ifname }) => ifname).sort(),
-    routes: [run('ip', 'route', 'show', 'table', 'all'), run('ip', '-6', 'route', 'show', 'table', 'all')],
+    routes: [run('ip', 'route', 'show', 'table', 'all'), routesOfIpv6()],
     rules: run('nft', 'list', 'ruleset'),
     files: [...files(cacheDir), ...files('/run').filter((path) => !path.startsWith('net'))].sort(),
   };
+}
+
+/** Without those that the kernel adds to each link once it has looked for duplicates of its link-local address: a second or two later. */
+function routesOfIpv6(): readonly string[] {
+  const lines = run('ip', '-6', 'route', 'show', 'table', 'all').split('\n');
+  return lines.filter((line) => !/\b(?:fe80|ff00)::/.test(line));
 }
 
 const hasLink = (name: string): boolean => existsSync(`/proc/sys/net/ipv4/conf/${name}`);
