@@ -5,7 +5,7 @@ import type { Config } from '../config-schema.ts';
 import type { ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { MountSourceDeps } from '../containers/mount-sources.ts';
-import { isCheckpointImage } from '../images/checkpoint-annotation.ts';
+import { checkpointTest } from '../images/checkpoint-annotation.ts';
 import { collectGarbage, recoverImages } from '../images/garbage-collection.ts';
 import type { ImageFsInfo } from '../images/image-fs-info.ts';
 import type { Image } from '../images/image-record.ts';
@@ -141,14 +141,9 @@ function forContainers(images: Images, snapshots: SnapshotStore): EngineImages['
 }
 
 function forCheckpoints(images: Images, snapshots: SnapshotStore): EngineImages['forCheckpoints'] {
-  const known = new Map<ImageId, boolean>();
   const layersOf = (id: ImageId): Image['layers'] => images.store.get(id)?.layers ?? [];
   return {
-    isCheckpoint: async (id) => {
-      const isOne = known.get(id) ?? (await isCheckpointImage(images, id));
-      known.set(id, isOne);
-      return isOne;
-    },
+    isCheckpoint: checkpointTest(images),
     directoriesOf: (id) =>
       layersOf(id)
         .map(({ chainId }) => join(snapshots.layerDirectory(chainId), 'fs'))

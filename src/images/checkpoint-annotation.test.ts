@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isCheckpointImage } from './checkpoint-annotation.ts';
+import type { ImageId } from '../lib/ids.ts';
+import { checkpointTest } from './checkpoint-annotation.ts';
 import { ociIndex } from './media-types.ts';
 import { pullImage } from './pull.ts';
 import { buildImage, buildLayer, type BuiltImage, descriptor, jsonBlob } from './testing/build-image.ts';
@@ -18,7 +19,7 @@ async function built(more: Partial<Parameters<typeof buildImage>[0]> = {}): Prom
 
 async function isOne(context: TestImages, reference: string): Promise<boolean> {
   const { id } = await pullImage(context.images, { reference }, never);
-  return await isCheckpointImage(context.images, id);
+  return await checkpointTest(context.images)(id);
 }
 
 for (const name of [ofCheckpointctl, ofCriO])
@@ -62,7 +63,24 @@ test('an image that is not there, or whose manifest the disk has damaged, is non
   const { id } = await pullImage(context.images, { reference }, never);
   const hex = image.manifest.digest.slice('sha256:'.length);
   writeFileSync(join(context.images.root, 'blobs/sha256', hex), '{"annotations":{}}');
-  assert.equal(await isCheckpointImage(context.images, id), false);
+  assert.equal(await checkpointTest(context.images)(id), false);
   const unknown = image.config.digest.replaceAll(/[0-9a-f]/g, '0') as typeof id;
-  assert.equal(await isCheckpointImage(context.images, unknown), false);
+  assert.equal(await checkpointTest(context.images)(unknown), false);
+});
+
+test('what was read is remembered, and a second manifest of the same image is read all the same', async (t) => {
+  await using context = await openTestImages();
+  const { images, registry } = context;
+  const test = checkpointTest(images);
+  const read = t.mock.method(images.content, 'read');
+  const pull = async (tag: string, image: BuiltImage): Promise<ImageId> =>
+    (await pullImage(images, { reference: registry.serve('same', tag, image) }, never)).id;
+  const id = await pull('plain', await built());
+  assert.equal(await test(id), false);
+  const before = read.mock.callCount();
+  assert.equal(await test(id), false);
+  assert.equal(read.mock.callCount(), before);
+  // The id is that of the configuration, which both have.
+  assert.equal(await pull('saved', await built({ annotations: { [ofCheckpointctl]: 'counter' } })), id);
+  assert.equal(await test(id), true);
 });
