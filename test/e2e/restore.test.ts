@@ -150,6 +150,33 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
     await assertNothingLeft(empty);
   });
 
+  test('restores in several pods at once, some of which fail, do not take layers from each other', async () => {
+    const pods = ['first', 'second', 'other'].map((name) => podSpec(`restored-${name}`));
+    const made = await Promise.all(
+      pods.map(async (config) => ({
+        ...(await cri.call<{ podSandboxId: string }>('RunPodSandbox', { config })),
+        sandboxConfig: config,
+      })),
+    );
+    const tooLittle = { ...linux, securityContext: { ...linux.securityContext, noNewPrivs: true } };
+    const one = async (where: (typeof made)[number], attempt: number, isRefused: boolean): Promise<void> => {
+      const config = containerSpec('at-once', archive, {
+        linux: isRefused ? tooLittle : linux,
+        metadata: { name: 'at-once', attempt },
+      });
+      const asked = cri.call<{ containerId: string }>('CreateContainer', { ...where, config });
+      if (isRefused) await rejectsWith(asked, 'PERMISSION_DENIED', /can gain privileges/);
+      else await cri.call('RemoveContainer', { containerId: (await asked).containerId });
+    };
+    for (let attempt = 0; attempt < 8; attempt += 1)
+      await Promise.all(made.map(async (where, index) => await one(where, attempt, index === 2)));
+    for (const { podSandboxId: id } of made) {
+      await cri.call('StopPodSandbox', { podSandboxId: id });
+      await cri.call('RemovePodSandbox', { podSandboxId: id });
+    }
+    await assertNothingLeft(empty);
+  });
+
   test('one that was never started is stopped and removed', async () => {
     const id = await create(containerSpec('unstarted', archive, { linux }));
     await cri.call('StopContainer', { containerId: id, timeout: 10 });

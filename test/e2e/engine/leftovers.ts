@@ -1,7 +1,7 @@
 /** What a node holds that pods could leave behind, as lines that can be compared. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { type Dirent, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -127,20 +127,27 @@ function cgroups(): string[] {
     .filter(([, , type]) => type === 'cgroup' || type === 'cgroup2')
     .map(([, target = '']) => target);
   const below = (directory: string): string[] =>
-    readdirSync(directory, { withFileTypes: true })
+    entriesOf(directory)
       .filter((entry) => entry.isDirectory())
       .flatMap(({ name }) => [join(directory, name), ...below(join(directory, name))]);
   return hierarchies.flatMap(below);
 }
 
 function files(directory: string): string[] {
-  if (!existsSync(directory)) return [];
-  return readdirSync(directory).flatMap((name) => {
-    const path = join(directory, name);
-    const kind = lstatSync(path, { throwIfNoEntry: false });
-    if (kind === undefined) return [];
-    return [path, ...(kind.isDirectory() ? files(path) : [])];
+  return entriesOf(directory).flatMap((entry) => {
+    const path = join(directory, entry.name);
+    return [path, ...(entry.isDirectory() ? files(path) : [])];
   });
+}
+
+/** None where there is no such directory, any more: what is thrown away is deleted in the background. */
+function entriesOf(directory: string): Dirent[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true });
+  } catch (error) {
+    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return [];
+    throw error;
+  }
 }
 
 function jsonLines(
