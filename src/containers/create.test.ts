@@ -56,7 +56,7 @@ function deps(t: TestContext, said: string[]): { deps: ContainerDeps; sandboxId:
     },
     volumes: { prepare: async () => [], remove: nothing },
     spec: { build: async () => ({ spec: {}, user: { uid: 0, gid: 0, supplementalGroups: [] } }) },
-    cgroups: { pathFor: () => '/pod/c', destroy: nothing },
+    cgroups: { expectContainers: () => undefined, pathFor: () => '/pod/c', destroy: nothing },
     plugins: { creating: async (draft: unknown) => draft, abandoned: () => undefined },
     runtime: {
       create: async () => processes,

@@ -53,6 +53,7 @@ export async function createContainer(
       `container name ${quote(request.config.metadata.name)} is in use by ${existing.id}`,
     );
   }
+  deps.cgroups.expectContainers();
   const { reference } = request.config.image;
   if (await isCheckpoint(deps, reference)) {
     await using source = await phase('checkpoint', () => openSource(deps, reference, signal));

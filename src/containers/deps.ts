@@ -89,6 +89,8 @@ export interface ContainerDeps {
     build(request: SpecRequest): Promise<{ readonly spec: Spec; readonly user: ContainerUser }>;
   };
   readonly cgroups: {
+    /** A container is about to be made: gets the kernel ready for it, in the background. */
+    expectContainers(): void;
     /** The OCI `cgroupsPath` of a container. */
     pathFor(sandbox: Sandbox, id: ContainerId): string;
     /** Whether the kernel killed something of the container for want of memory; undefined when its cgroup is gone. */

@@ -1,6 +1,7 @@
 /** The cgroups of pods and containers, as the engine asks for them, on this host's layout and driver. */
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { moveExpecter } from '../cgroups/expect-moves.ts';
 import { GoneCgroupKills } from '../cgroups/gone-kills.ts';
 import { applyWrites } from '../cgroups/apply.ts';
 import { resourceWrites } from '../cgroups/resources.ts';
@@ -53,8 +54,10 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
     await killCgroup(host, path, { timeoutMs: killTimeoutMs });
     await removeCgroup(host, path, { timeoutMs: removeTimeoutMs });
   };
+  const expectContainers = moveExpecter(host);
   return {
     forSandboxes: {
+      expectContainers,
       forPod: (id, requested) => podCgroupParent(driver, requested, id),
       makeOwn(parent) {
         // systemd makes a slice with the first scope in it.
@@ -66,6 +69,7 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
       },
     },
     forContainers: {
+      expectContainers,
       pathFor(sandbox, id) {
         const { cgroupsPath } = containerCgroup(driver, sandbox.cgroup.parent, id);
         gone?.watch(dirname(scopeOf(cgroupsPath)));

@@ -49,6 +49,8 @@ export interface SandboxDeps {
   readonly cgroups: {
     /** The cgroup of a pod: the caller's if it names one, else one of ours. @throws EngineError invalid-argument */
     forPod(id: SandboxId, requested: string | undefined): Sandbox['cgroup'];
+    /** Containers will be made soon: gets the kernel ready for it, in the background. */
+    expectContainers(): void;
     /** Makes a cgroup of ours. */
     makeOwn(parent: string): void;
     /** Removes a cgroup of ours with what is left below it. Idempotent. */

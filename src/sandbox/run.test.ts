@@ -44,6 +44,7 @@ function depsWith(t: TestContext, holder: StoredProcess): SandboxDeps {
     networks: { attach: async () => await Promise.reject(new Error('no network')), detach: nothing },
     cgroups: {
       forPod: () => ({ parent: '/pod', isOwn: false }),
+      expectContainers: () => undefined,
       makeOwn: () => undefined,
       removeOwn: nothing,
     },

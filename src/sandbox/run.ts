@@ -80,6 +80,7 @@ function reserve(deps: SandboxDeps, config: PodConfig, runtimeHandler: string): 
 
 async function build(deps: SandboxDeps, sandbox: Sandbox, signal: AbortSignal): Promise<Sandbox> {
   const { id, config } = sandbox;
+  deps.cgroups.expectContainers();
   const namespaces = await phase('namespaces', () => pinNamespaces(deps, sandbox));
   signal.throwIfAborted();
   const { net } = namespaces;
