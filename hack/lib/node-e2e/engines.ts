@@ -5,6 +5,7 @@ import { writeBridgeNetwork } from '../engines/bridge-network.ts';
 import { type EngineCommand, readyTimeoutMs } from '../engines/command.ts';
 import { configureContainerd } from '../engines/containerd.ts';
 import { configureGantry } from '../engines/gantry.ts';
+import { cannotRaiseLimits } from './host-lacks.ts';
 
 export const engineNames = ['gantry', 'containerd'] as const;
 export type EngineName = (typeof engineNames)[number];
@@ -61,5 +62,15 @@ function containerd(options: EngineOptions): EngineCommand {
   const handlers = { [runtime]: runtime, [testHandler]: runtime };
   const networks = '/etc/cni/net.d';
   writeBridgeNetwork(networks, { name: 'bridge', bridge: 'cni0', subnet: '10.88.0.0/16' });
-  return configureContainerd({ program, directory, handlers, networks, pauseImage, certsDirectory });
+  // Its sandboxes ask for a score that runc cannot set everywhere; Gantry finds that out by itself.
+  const runtimeKeys = { restrict_oom_score_adj: cannotRaiseLimits() };
+  return configureContainerd({
+    program,
+    directory,
+    handlers,
+    networks,
+    pauseImage,
+    certsDirectory,
+    runtimeKeys,
+  });
 }

@@ -19,10 +19,11 @@ function cannotAddLink(kind: string): boolean {
   return status !== 0;
 }
 
-/** CAP_SYS_RESOURCE, without which no `oom_score_adj` can be made lower than it is. */
+/** CAP_SYS_RESOURCE. */
 const sysResource = 1n << 24n;
 
-function cannotRaiseLimits(): boolean {
+/** Whether this node cannot make any `oom_score_adj` lower than it is. */
+export function cannotRaiseLimits(): boolean {
   const bounding = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
   return (BigInt(`0x${bounding}`) & sysResource) === 0n;
 }
