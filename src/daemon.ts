@@ -101,7 +101,7 @@ async function startParts(config: Config, log: Log, stack: AsyncDisposableStack)
   );
   if (facts.apparmorEnabled) await loadProfile(log);
   const cgroups = createEngineCgroups(host, driver);
-  const networks = await startNetworks(config.cni, thread, stack, log);
+  const networks = await startNetworks(config.cni, { thread, poller }, stack, log);
   const images = await startImages(
     config.images,
     { directories, database: stores.database, paths, log },

@@ -3,6 +3,7 @@
  * and gives the same result as the program of its name; the protocol decides for a whole list which of the two runs.
  */
 import type { RouteSocket } from '../linux/netlink/socket.ts';
+import type { Poller } from '../linux/poll.ts';
 
 /** A network interface of a result. `sandbox` is the network namespace's path; absent for one in the host. */
 export interface CniInterface {
@@ -70,6 +71,7 @@ export interface ValidAttachment {
 export interface PluginDeps {
   /** A route socket in the host's network namespace. */
   readonly route: RouteSocket;
+  readonly poller: Poller;
   /** Opens a route socket's descriptor in a network namespace; the plugin closes it. */
   readonly openNetlink: (netnsPath: string) => Promise<number>;
   /** `name` has slashes (`net/ipv4/ip_forward`), as an interface's name may hold dots. Undefined is the host. */

@@ -4,13 +4,14 @@ import type { Config } from '../config-schema.ts';
 import { createInProcessPlugins } from '../cni/plugins/in-process-plugins.ts';
 import type { NamespaceThread } from '../linux/namespace-thread.ts';
 import { RouteSocket } from '../linux/netlink/socket.ts';
+import type { Poller } from '../linux/poll.ts';
 import { openNetworks, type Networks } from '../networks/networks.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /** Everything it opens is put on `stack`. */
 export async function startNetworks(
   config: Config['cni'],
-  thread: NamespaceThread,
+  { thread, poller }: { readonly thread: NamespaceThread; readonly poller: Poller },
   stack: AsyncDisposableStack,
   log: Log,
 ): Promise<Networks> {
@@ -19,6 +20,7 @@ export async function startNetworks(
     plugins: createInProcessPlugins(),
     pluginDeps: {
       route,
+      poller,
       openNetlink: async (netnsPath) => await thread.openNetlink(netnsPath),
       writeSysctl: async (netnsPath, name, value) => {
         if (netnsPath === undefined) writeFileSync(`/proc/sys/${name}`, value);

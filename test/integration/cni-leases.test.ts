@@ -4,10 +4,11 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import type { PluginDeps, PluginRequest } from '../../src/cni/plugin-types.ts';
 import { HostLocalPlugin } from '../../src/cni/plugins/host-local.ts';
 import { RouteSocket } from '../../src/linux/netlink/socket.ts';
+import { Poller } from '../../src/linux/poll.ts';
 
 interface Stage extends Disposable {
   readonly directory: string;
@@ -16,6 +17,9 @@ interface Stage extends Disposable {
   names(): string[];
 }
 
+const poller = new Poller();
+after(async () => await poller[Symbol.asyncDispose]());
+
 function stage(): Stage {
   const dataDir = mkdtempSync(join(tmpdir(), 'gantry-leases-'));
   const directory = join(dataDir, 'testnet');
@@ -23,7 +27,7 @@ function stage(): Stage {
   const unused = (): never => assert.fail('host-local enters no namespace');
   return {
     directory,
-    deps: { route, dataDir, openNetlink: unused, writeSysctl: unused },
+    deps: { route, poller, dataDir, openNetlink: unused, writeSysctl: unused },
     plugin: new HostLocalPlugin(),
     names: () => readdirSync(directory).filter((name) => /^(?:10\.|fd)/.test(name)),
     [Symbol.dispose]: () => {

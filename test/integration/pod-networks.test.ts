@@ -21,6 +21,7 @@ import { pino } from 'pino';
 import { createInProcessPlugins } from '../../src/cni/plugins/in-process-plugins.ts';
 import { NamespaceThread } from '../../src/linux/namespace-thread.ts';
 import { RouteSocket } from '../../src/linux/netlink/socket.ts';
+import { Poller } from '../../src/linux/poll.ts';
 import { openNetworks, type Networks, type NetworksOptions } from '../../src/networks/networks.ts';
 
 const isInside = process.env['GANTRY_TEST_HOST'] === 'throwaway';
@@ -61,8 +62,10 @@ async function makeHost(t: TestContext): Promise<Host> {
   const root = mkdtempSync(join(tmpdir(), 'gantry-cni-host-'));
   const route = RouteSocket.open();
   const thread = await NamespaceThread.start();
+  const poller = new Poller();
   t.after(async () => {
     route[Symbol.dispose]();
+    await poller[Symbol.asyncDispose]();
     await thread[Symbol.asyncDispose]();
     rmSync(root, { recursive: true });
     for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : [])
@@ -85,6 +88,7 @@ async function makeHost(t: TestContext): Promise<Host> {
         plugins: how === 'programs' ? [] : createInProcessPlugins(),
         pluginDeps: {
           route,
+          poller,
           openNetlink: async (netnsPath) => await thread.openNetlink(netnsPath),
           writeSysctl: async (netnsPath, name, value) => {
             if (netnsPath === undefined) writeFileSync(join('/proc/sys', name), value);

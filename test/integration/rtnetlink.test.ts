@@ -30,6 +30,7 @@ import {
 } from '../../src/linux/netlink/neighbours.ts';
 import { addRoute, deleteRoute, listRoutes, lookupRoute } from '../../src/linux/netlink/routes.ts';
 import { RouteSocket } from '../../src/linux/netlink/socket.ts';
+import { Poller } from '../../src/linux/poll.ts';
 
 test('a veth has its peer in the other namespace at once', () => {
   withNetns(({ netns, socket }) => {
@@ -309,20 +310,37 @@ test('a list of many parts is whole', () => {
   });
 });
 
+function createdBridge(socket: RouteSocket): number {
+  createBridge(socket, { name: 'br' });
+  return indexOf(socket, 'br');
+}
+
 test('links are deleted without blocking the event loop', async () => {
   using netns = new ThrowawayNetns();
   using socket = netns.inside(() => RouteSocket.open());
-  using other = netns.inside(() => RouteSocket.open());
-  for (const name of ['a', 'b']) createVeth(socket, { name, peerName: `${name}-peer` });
-  await Promise.all([
-    deleteLinkSlowly(socket, indexOf(socket, 'a')),
-    deleteLinkSlowly(other, indexOf(socket, 'b')),
-  ]);
+  await using poller = new Poller();
+  const names = ['a', 'b', 'c', 'd', 'e'];
+  const bridge = createdBridge(socket);
+  for (const name of names) {
+    createVeth(socket, { name, peerName: `${name}-peer` });
+    setLink(socket, { index: indexOf(socket, name), master: bridge, up: true });
+  }
+  await Promise.all(
+    names.map(async (name) => {
+      using own = netns.inside(() => RouteSocket.open());
+      await deleteLinkSlowly(own, indexOf(socket, name), poller);
+      assert.deepEqual([getLink(socket, name), getLink(socket, `${name}-peer`)], [undefined, undefined]);
+      // The name can be used again at once.
+      createVeth(socket, { name, peerName: `${name}-peer` });
+      deleteLink(socket, indexOf(socket, name));
+    }),
+  );
   assert.deepEqual(
     listLinks(socket).map(({ name }) => name),
-    ['lo'],
+    ['lo', 'br'],
   );
-  await assert.rejects(deleteLinkSlowly(socket, 4711), { code: 'ENODEV' });
+  using failing = netns.inside(() => RouteSocket.open());
+  await assert.rejects(deleteLinkSlowly(failing, 4711, poller), { code: 'ENODEV' });
 });
 
 test('a closed socket says so', () => {

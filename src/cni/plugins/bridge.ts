@@ -68,7 +68,7 @@ export class BridgePlugin implements InProcessPlugin {
       const args = { bridge: found, netnsPath, ifName: request.ifName };
       return { bridge: found, host: connectPod(deps, config, args) };
     });
-    undo.defer(async () => await deleteHostLink(host.index));
+    undo.defer(async () => await deleteHostLink(deps, host.index));
     const link = requirePodLink(pod, request.ifName);
     if (config.macspoofchk) {
       const label = labelOf(config, request);
@@ -103,7 +103,7 @@ export class BridgePlugin implements InProcessPlugin {
     const pod = await openPodIfThere(deps, request.netnsPath);
     try {
       const link = pod === undefined ? undefined : getLink(pod, request.ifName);
-      if (pod !== undefined && link !== undefined) await deleteIfThere(pod, link.index);
+      if (pod !== undefined && link !== undefined) await deleteIfThere(deps, pod, link.index);
       if (pod === undefined) await this.#removeStrayPort(deps, config, request);
     } finally {
       pod?.[Symbol.dispose]();
@@ -175,7 +175,8 @@ export class BridgePlugin implements InProcessPlugin {
     for (const { name, mac, sandbox } of request.prevResult?.interfaces ?? []) {
       const link = sandbox === undefined ? getLink(deps.route, name) : undefined;
       const isOurs = link?.kind === 'veth' && link.masterIndex === bridgeIndex && link.mac === mac;
-      if (link !== undefined && isOurs && name !== vlanLinkName(config)) await deleteHostLink(link.index);
+      if (link !== undefined && isOurs && name !== vlanLinkName(config))
+        await deleteHostLink(deps, link.index);
     }
   }
 

@@ -20,7 +20,7 @@ export async function removeUnusedBridge(deps: PluginDeps, name: string): Promis
   const vlanLinks = links.filter((link) => link.name.startsWith(`${name}.`) && isLinkMadeHere(deps, link));
   if (isUsed(bridge, vlanLinks, links)) return;
   for (const link of [...vlanLinks, bridge]) {
-    await deleteHostLink(link.index);
+    await deleteHostLink(deps, link.index);
     forgetLink(deps, link.name);
   }
 }

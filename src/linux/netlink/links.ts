@@ -17,9 +17,12 @@ import {
   type MacvlanMode,
   type VxlanOptions,
 } from './link-message.ts';
+import type { Poller } from '../poll.ts';
 import { messageFlag } from './message.ts';
 import type { NetlinkCall, RouteSocket } from './socket.ts';
 
+const RTNLGRP_LINK = 1;
+const AF_UNSPEC = 0;
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
@@ -99,9 +102,20 @@ export function deleteLink(socket: RouteSocket, index: number): void {
   socket.execute(deletion(index));
 }
 
-/** As `deleteLink`, without blocking. The socket is not to be used until it is done. */
-export async function deleteLinkSlowly(socket: RouteSocket, index: number): Promise<void> {
-  await socket.executeSlowly(deletion(index));
+/**
+ * As `deleteLink`, without blocking; done when nobody finds the link any more, which is long before the kernel has freed it. The
+ * socket is good for nothing else from then on.
+ */
+export async function deleteLinkSlowly(socket: RouteSocket, index: number, poller: Poller): Promise<void> {
+  await socket.executeSlowly(deletion(index), {
+    poller,
+    group: RTNLGRP_LINK,
+    isIt: ({ type, payload }) => {
+      if (type !== RTM_DELLINK) return false;
+      // A bridge tells in its own family that it has lost a port, before that.
+      return payload.readUInt8(0) === AF_UNSPEC && payload.readInt32LE(4) === index;
+    },
+  });
 }
 
 /** Undefined when no link has that name (or index). */

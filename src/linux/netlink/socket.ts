@@ -4,6 +4,7 @@
  */
 import koffi from 'koffi';
 import { bind, close } from '../libc.ts';
+import type { Poller } from '../poll.ts';
 import { errnoOf, messageOf } from '../../lib/errors.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { SyscallError, errnoNumber } from '../errors.ts';
@@ -26,6 +27,14 @@ export interface NetlinkCall {
   readonly about?: string;
 }
 
+/** How the kernel tells everybody what a request has done. */
+export interface Notice {
+  readonly poller: Poller;
+  /** RTNLGRP_*. */
+  readonly group: number;
+  readonly isIt: (message: NetlinkMessage) => boolean;
+}
+
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
@@ -33,6 +42,7 @@ const NETLINK_ROUTE = 0;
 const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
 const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -59,7 +69,7 @@ const setsockopt = bind<[fd: number, level: number, name: number, value: Uint8Ar
 // One for all sockets: a receive copies what it read before anything else can run.
 let receiveBuffer: Buffer | undefined;
 
-/** A connection to one netlink family in one network namespace. Not for notifications: it joins no group. */
+/** A connection to one netlink family in one network namespace. It joins a group for one request's end only. */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
   #sequence = 0;
@@ -93,17 +103,44 @@ export class NetlinkSocket implements Disposable {
   }
 
   /**
-   * As `execute`, for what the kernel takes tens of milliseconds for (it ends a link only when nobody can use it any
-   * more). At most two at a time in this process, because each blocks a thread of libuv's pool. The socket is not to
-   * be used until the promise settles.
+   * As `execute`, for what the kernel acknowledges tens of milliseconds after it is done (the memory of a link is freed
+   * when nobody can read it any more): resolves when the kernel tells the group of it. At most two at a time in this
+   * process, because each blocks a thread of libuv's pool. The socket is good for nothing else from then on.
    */
-  async executeSlowly(call: NetlinkCall): Promise<void> {
-    using _ = await slowTurns.acquire();
-    const bytes = this.#encode(call, messageFlag.ack);
+  async executeSlowly(call: NetlinkCall, notice: Notice): Promise<void> {
+    const turn = await slowTurns.acquire();
+    let sent: Promise<void>;
+    try {
+      const group = Buffer.alloc(4);
+      group.writeUInt32LE(notice.group);
+      setsockopt(this.#fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group, group.length);
+      sent = this.#sendInPool(call, this.#encode(call, messageFlag.ack)).finally(() =>
+        turn[Symbol.dispose](),
+      );
+    } catch (error) {
+      turn[Symbol.dispose]();
+      throw error;
+    }
+    // It may still be under way when nobody listens any more.
+    sent.catch(() => undefined);
+    for (;;) {
+      await this.#untilReadable(notice.poller, sent);
+      for (const message of this.#receive(call)) {
+        if (notice.isIt(message) || this.#isDone(call, message)) return;
+      }
+    }
+  }
+
+  async #untilReadable(poller: Poller, sent: Promise<void>): Promise<void> {
+    const readable = Promise.withResolvers<void>();
+    using _ = poller.watch(this.#fd, 'read', () => readable.resolve());
+    await Promise.race([sent, readable.promise]);
+  }
+
+  async #sendInPool(call: NetlinkCall, bytes: Buffer): Promise<void> {
     const sent = await sendInPool(this.#fd, bytes);
     // The pool's thread keeps its errno to itself.
     if (sent !== bytes.length) throw failure(call, errnoNumber('EIO'), 'the request could not be sent');
-    this.#collect(call);
   }
 
   /** Asks for one object. @throws SyscallError */
@@ -153,14 +190,19 @@ export class NetlinkSocket implements Disposable {
         // The rest of an answer that an earlier request did not wait for.
         if (message.sequence !== this.#sequence) continue;
         wasInterrupted ||= (message.flags & messageFlag.dumpInterrupted) !== 0;
-        if (message.type === controlType.error || message.type === controlType.done) {
-          const verdict = decodeAcknowledgement(message);
-          if (verdict.errno !== 0) throw failure(call, verdict.errno, verdict.message);
-          return { messages, wasInterrupted };
-        }
+        if (this.#isDone(call, message)) return { messages, wasInterrupted };
         messages.push(message);
       }
     }
+  }
+
+  /** Whether this is the end of the answer to the latest request. @throws SyscallError when that has failed */
+  #isDone(call: NetlinkCall, { type, sequence, ...message }: NetlinkMessage): boolean {
+    if (sequence !== this.#sequence) return false;
+    if (type !== controlType.error && type !== controlType.done) return false;
+    const verdict = decodeAcknowledgement({ type, sequence, ...message });
+    if (verdict.errno !== 0) throw failure(call, verdict.errno, verdict.message);
+    return true;
   }
 
   #receive(call: NetlinkCall): NetlinkMessage[] {
