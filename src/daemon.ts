@@ -89,11 +89,12 @@ async function startParts(config: Config, log: Log, stack: AsyncDisposableStack)
   const stores = openStores(directories, stack, log);
   const poller = stack.use(new Poller());
   const paths = stack.use(new PathWorkers());
-  const thread = stack.use(await NamespaceThread.start());
   const host = detectHostCgroups();
   const driver = cgroupDriver(config, host);
   const runtimeHost = { rootDirectory: directories.runtimes, systemdCgroup: driver === 'systemd' };
-  const runtimes = await findRuntimes(config.runtime, runtimeHost, { poller, log });
+  const finding = findRuntimes(config.runtime, runtimeHost, { poller, log });
+  const thread = stack.use(await NamespaceThread.start());
+  const runtimes = await finding;
   const trials = stack.use(new UserNamespaceTrials({ directories, poller, paths, log }));
   const facts = readHostFacts(
     { runtimeName: runtimes.handlers.get(runtimes.defaultHandler)?.kind ?? 'other' },

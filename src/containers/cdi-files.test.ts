@@ -82,4 +82,5 @@ test('a bad file is told by name and takes nothing else away', () => {
   for (const name of ['bad.yaml', 'bad.json', 'bomb.yaml', 'empty.yml', 'large.yaml', 'folder.yaml']) {
     assert.equal(failures.filter((failure) => failure.includes(name)).length, 1, name);
   }
+  assert.ok(failures.some((failure) => /bad\.json is not JSON/.test(failure)));
 });

@@ -1,7 +1,8 @@
 import { readdirSync } from 'node:fs';
-import { errnoOf, messageOf } from '../lib/errors.ts';
+import { parse } from 'yaml';
+import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import { readBounded } from './host-files.ts';
-import { parseCdiSpec, type CdiSpec } from './spec/cdi.ts';
+import { checkCdiSpec, type CdiSpec } from './spec/cdi.ts';
 
 const maxCdiFileBytes = 1024 * 1024;
 const isCdiFile = /\.(?:json|ya?ml)$/;
@@ -20,13 +21,27 @@ export function readCdiSpecs(directories: readonly string[]): {
     for (const name of namesIn(directory)) {
       const file = `${directory}/${name}`;
       try {
-        specs.push(parseCdiSpec(readBounded(file, maxCdiFileBytes, 'CDI file'), file, priority));
+        specs.push(checkCdiSpec(readCdiFile(file), file, priority));
       } catch (error) {
         failures.push(messageOf(error));
       }
     }
   }
   return { specs, failures };
+}
+
+/** JSON, or YAML where the file is named so. */
+function readCdiFile(file: string): unknown {
+  const text = readBounded(file, maxCdiFileBytes, 'CDI file');
+  const format = file.endsWith('.json') ? 'JSON' : 'YAML';
+  try {
+    // Vendors write for a YAML 1.1 reader: `fileMode: 0666` is octal.
+    return format === 'JSON' ? JSON.parse(text) : parse(text, { version: '1.1', logLevel: 'error' });
+  } catch (error) {
+    throw new EngineError('failed-precondition', `CDI file ${file} is not ${format}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
 }
 
 function namesIn(directory: string): string[] {

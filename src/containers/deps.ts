@@ -159,6 +159,8 @@ export interface Checkpoints {
   readonly layers: CheckpointLayers;
   /** The path of a container's cgroup in each hierarchy. */
   cgroupPath(cgroupsPath: string): string;
+  /** Whether cgroup v2 is the only hierarchy. */
+  readonly hasUnifiedCgroups: boolean;
   /** Why this host cannot checkpoint containers of a handler, or undefined. */
   whyNot(handler: string): Promise<string | undefined>;
   /** Stops all processes of a running container where they are. */

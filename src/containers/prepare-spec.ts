@@ -5,7 +5,6 @@ import { quote } from '../lib/ids.ts';
 import { processStartTicks } from '../linux/pidfd.ts';
 import { readFileInRoot } from '../linux/read-in-root.ts';
 import { sandboxPaths, type Sandbox } from '../sandbox/sandbox.ts';
-import { readCdiSpecs } from './cdi-files.ts';
 import type { ContainerConfig } from './container-config.ts';
 import { processesOf, type ContainerStore } from './container.ts';
 import type { ContainerDeps, SpecRequest } from './deps.ts';
@@ -125,6 +124,8 @@ function loadedProfiles(host: HostFacts): ReadonlySet<string> {
 /** What the named CDI devices add; undefined for none. @throws EngineError invalid-argument, failed-precondition */
 export async function lookUpCdi(names: readonly string[]): Promise<CdiEdits | undefined> {
   if (names.length === 0) return undefined;
+  // Most nodes have no such device: the parser of YAML is loaded where one has.
+  const { readCdiSpecs } = await import('./cdi-files.ts');
   const { specs, failures } = readCdiSpecs(cdiDirectories);
   try {
     return await resolveCdi(specs, names, async (path) => deviceAt(path));

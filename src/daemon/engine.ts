@@ -215,6 +215,7 @@ function checkpointsOf(
     sources: { directories: folders, images: isRestoringImages },
     layers: images.forCheckpoints,
     cgroupPath: (cgroupsPath: string) => cgroups.pathOf(cgroupsPath),
+    hasUnifiedCgroups: cgroups.isUnified,
     stateDirectory: directories.state,
   };
   return createCheckpoints(own, runtimes);

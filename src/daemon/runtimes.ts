@@ -6,12 +6,7 @@ import { quote } from '../lib/ids.ts';
 import { canChangeMountTrees } from '../linux/mount.ts';
 import { findProgram } from '../linux/program.ts';
 import type { Poller } from '../linux/poll.ts';
-import {
-  chooseRuntime,
-  loadRuntime,
-  type RuntimeCandidate,
-  type RuntimeHost,
-} from '../oci/choose-runtime.ts';
+import { chooseRuntime, loadRuntime, type RuntimeHost } from '../oci/choose-runtime.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { UserNamespaceProblems, UserNamespaceTrials } from './user-namespaces.ts';
@@ -29,18 +24,17 @@ export async function findRuntimes(
   host: RuntimeHost,
   deps: { readonly poller: Poller; readonly log: Log },
 ): Promise<RuntimeSet> {
-  const handlers = new Map<string, OciRuntime>();
-  const candidates: RuntimeCandidate[] = [];
-  for (const [name, { path }] of Object.entries(config.handlers)) {
+  const loads = Object.entries(config.handlers).map(async ([name, { path }]) => {
     try {
-      const candidate = { name, path: findProgram(path) };
-      handlers.set(name, await loadRuntime(host, candidate));
-      candidates.push(candidate);
+      return await loadRuntime(host, { name, path: findProgram(path) });
     } catch (error) {
       deps.log.info({ handler: name, reason: messageOf(error) }, 'a runtime handler is not available');
+      return undefined;
     }
-  }
-  return { handlers, ...(await chooseDefault(config, { ...host, candidates }, deps)) };
+  });
+  const runtimes = (await Promise.all(loads)).filter((runtime) => runtime !== undefined);
+  const handlers = new Map(runtimes.map((runtime) => [runtime.name, runtime]));
+  return { handlers, ...(await chooseDefault(config, runtimes, deps)) };
 }
 
 /** What each runtime can do here, as CRI tells it. */
@@ -64,19 +58,15 @@ export async function handlerFacts(
 
 async function chooseDefault(
   config: Config['runtime'],
-  host: RuntimeHost & { readonly candidates: readonly RuntimeCandidate[] },
+  runtimes: readonly OciRuntime[],
   { poller, log }: { readonly poller: Poller; readonly log: Log },
 ): Promise<Pick<RuntimeSet, 'defaultHandler' | 'brokenReason'>> {
   const wanted = config.default_handler;
-  const candidates =
-    wanted === 'auto' ? host.candidates : host.candidates.filter(({ name }) => name === wanted);
+  const candidates = wanted === 'auto' ? runtimes : runtimes.filter(({ name }) => name === wanted);
   try {
-    const { runtime, rejected } = await chooseRuntime({ poller }, { ...host, candidates });
-    for (const { candidate, reason } of rejected)
-      log.warn(
-        { handler: candidate.name, reason },
-        'a runtime does not work on this host and is passed over',
-      );
+    const { runtime, rejected } = await chooseRuntime({ poller }, candidates);
+    for (const { runtime: other, reason } of rejected)
+      log.warn({ handler: other.name, reason }, 'a runtime does not work on this host and is passed over');
     log.info({ handler: runtime.name, path: runtime.path, version: runtime.version }, 'default runtime');
     return { defaultHandler: runtime.name };
   } catch (error) {

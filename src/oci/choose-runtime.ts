@@ -5,17 +5,16 @@ import { identifyRuntime } from './runtime-version.ts';
 import type { OciRuntime } from './oci-runtime.ts';
 import { tryRuntime } from './trial.ts';
 
-/** One runtime of the configuration. */
-export interface RuntimeCandidate {
-  readonly name: string;
-  readonly path: string;
+interface RejectedRuntime {
+  readonly runtime: OciRuntime;
+  readonly reason: string;
 }
 
 export interface RuntimeChoice {
   /** The first candidate that ran a container here. */
   readonly runtime: OciRuntime;
   /** The candidates before it and why they were passed over. */
-  readonly rejected: readonly { readonly candidate: RuntimeCandidate; readonly reason: string }[];
+  readonly rejected: readonly RejectedRuntime[];
 }
 
 export interface RuntimeHost {
@@ -25,12 +24,16 @@ export interface RuntimeHost {
 }
 
 /** Reads version and kind. @throws EngineError failed-precondition when the program is missing or does not answer */
-export async function loadRuntime(host: RuntimeHost, candidate: RuntimeCandidate): Promise<OciRuntime> {
-  const identity = await identifyRuntime(candidate.path);
+export async function loadRuntime(
+  host: RuntimeHost,
+  { name, path }: { readonly name: string; readonly path: string },
+): Promise<OciRuntime> {
+  const identity = await identifyRuntime(path);
   return {
-    ...candidate,
+    name,
+    path,
     ...identity,
-    root: `${host.rootDirectory}/${candidate.name}`,
+    root: `${host.rootDirectory}/${name}`,
     systemdCgroup: host.systemdCgroup,
   };
 }
@@ -42,19 +45,18 @@ export async function loadRuntime(host: RuntimeHost, candidate: RuntimeCandidate
  */
 export async function chooseRuntime(
   deps: { readonly poller: Poller },
-  args: RuntimeHost & { readonly candidates: readonly RuntimeCandidate[] },
+  candidates: readonly OciRuntime[],
 ): Promise<RuntimeChoice> {
-  const rejected: { readonly candidate: RuntimeCandidate; readonly reason: string }[] = [];
-  for (const candidate of args.candidates) {
+  const rejected: RejectedRuntime[] = [];
+  for (const runtime of candidates) {
     try {
-      const runtime = await loadRuntime(args, candidate);
       await tryRuntime({ ...deps, runtime });
       return { runtime, rejected };
     } catch (error) {
-      rejected.push({ candidate, reason: messageOf(error) });
+      rejected.push({ runtime, reason: messageOf(error) });
     }
   }
-  const reasons = rejected.map(({ candidate, reason }) => `${candidate.name}: ${reason}`);
+  const reasons = rejected.map(({ runtime, reason }) => `${runtime.name}: ${reason}`);
   throw new EngineError(
     'failed-precondition',
     `no container runtime works on this host: ${reasons.join('; ')}`,

@@ -1,5 +1,6 @@
 /** A runtime that works here, a conmon, and bundles with busybox in a temporary directory; all of it goes with the fixture. */
 import {
+  existsSync,
   copyFileSync,
   mkdirSync,
   mkdtempSync,
@@ -12,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Poller } from '../../src/linux/poll.ts';
-import { chooseRuntime } from '../../src/oci/choose-runtime.ts';
+import { chooseRuntime, loadRuntime } from '../../src/oci/choose-runtime.ts';
 import type { MonitorDeps } from '../../src/oci/monitor.ts';
 import type { Spec } from '../../src/oci/spec-types.ts';
 
@@ -53,9 +54,11 @@ export async function makeOciFixture(): Promise<OciFixture> {
   undo.defer(() => removeTestCgroups(cgroup));
   const candidates = ['crun', 'runc']
     .filter((name) => wanted === undefined || name === wanted)
-    .map((name) => ({ name, path: `/usr/bin/${name}` }));
+    .map((name) => ({ name, path: `/usr/bin/${name}` }))
+    .filter(({ path }) => existsSync(path));
   const host = { rootDirectory: join(directory, 'runtime'), systemdCgroup: false };
-  const { runtime } = await chooseRuntime({ poller }, { ...host, candidates });
+  const runtimes = await Promise.all(candidates.map(async (each) => await loadRuntime(host, each)));
+  const { runtime } = await chooseRuntime({ poller }, runtimes);
   for (const name of ['exits', 'sockets', 'bundles', 'rootfs/bin', 'rootfs/proc', 'rootfs/dev']) {
     mkdirSync(join(directory, name), { recursive: true });
   }

@@ -13,6 +13,7 @@ export interface CheckpointOptions {
   readonly layers: Checkpoints['layers'];
   readonly stateDirectory: string;
   readonly cgroupPath: Checkpoints['cgroupPath'];
+  readonly hasUnifiedCgroups: boolean;
 }
 
 export function createCheckpoints(own: CheckpointOptions, options: RuntimesOptions): Checkpoints {
@@ -21,6 +22,7 @@ export function createCheckpoints(own: CheckpointOptions, options: RuntimesOptio
     sources: own.sources,
     layers: own.layers,
     cgroupPath: own.cgroupPath,
+    hasUnifiedCgroups: own.hasUnifiedCgroups,
     async whyNot(handler) {
       return await whyNoCheckpoints(monitorDeps(options, handler).runtime);
     },

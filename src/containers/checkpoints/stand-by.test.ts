@@ -11,7 +11,7 @@ import { openSandboxStore, type Sandbox, sandboxPaths } from '../../sandbox/sand
 import { type Container, containerPaths, openContainerStore } from '../container.ts';
 import type { Checkpoints, ContainerDeps } from '../deps.ts';
 import { sampleContainer } from '../spec/testing/sample-input.ts';
-import { numberOf, readImage, textOf } from './criu-images.ts';
+import { messageIn, numberOf, readImage, textOf } from './criu-images.ts';
 import type { CheckpointSource } from './open-source.ts';
 import { prepareRestoredRoot, recoverUnrestored, restore, standBy } from './stand-by.ts';
 import { core, type Fields, fittingImages, fittingSpec, image, mounts } from './testing/fitting-images.ts';
@@ -77,6 +77,7 @@ function node(t: TestContext, more: Partial<Checkpoints> = {}) {
       directory: work,
       whyNot: async () => undefined,
       cgroupPath: (path: string) => `/real${path}`,
+      hasUnifiedCgroups: false,
       restore: async (_container: Container, request: unknown) => {
         said.push(request);
         return processes;
@@ -155,6 +156,24 @@ test('a checkpoint with more than the request gives leaves container and request
   assert.equal(deps.store.get(id)?.state.name, 'creating');
   assert.deepEqual([events, readSpec()], [[], before]);
   assert.ok(!existsSync(restoreWork(work, id)));
+});
+
+test('on a host with cgroup v2 alone processes go into the cgroup of the new container', async (t) => {
+  const { deps, draft, id, work, source } = node(t, { hasUnifiedCgroups: true });
+  const old = '/gantry/pod/old';
+  const more = {
+    'cgroup.img': image({
+      1: { 1: 2, 2: { 1: '', 2: old, 3: old.length } },
+      2: { 1: '', 2: { 1: old.slice(1) } },
+    }),
+    'pstree.img': image({ 1: 1, 2: 0, 3: 1, 4: 1, 5: 1 }),
+    'core-1.img': image(core({ task: { 9: 2 } })),
+  };
+  await standBy(deps, draft, source({ ...fittingImages, ...more }));
+  const [cgroups = new Map()] = readImage(join(restoreWork(work, id), 'checkpoint'), 'cgroup.img');
+  const place = messageIn(messageIn(cgroups, 1), 2);
+  // The request has no namespace of cgroups.
+  assert.deepEqual([textOf(place, 2), numberOf(place, 3)], ['/real/pod/c', 0]);
 });
 
 test('the hierarchies of cgroup v1 are the container’s own in the new pod', async (t) => {

@@ -17,6 +17,7 @@ import { archiveFiles } from './archive-files.ts';
 import type { CheckpointSource } from './open-source.ts';
 import { restoredLayers } from './restored-layers.ts';
 import { adoptPodNamespaces, type PodSettings } from './pod-namespaces.ts';
+import { adoptUnifiedCgroup } from './unified-cgroup.ts';
 import { vetImages } from './vet-images.ts';
 import { legacyHierarchies } from './vet-mounts.ts';
 import { dropRestoreWork, restoreWork } from './work-directory.ts';
@@ -51,6 +52,10 @@ export async function standBy(
   const images = join(source.directory, archiveFiles.images);
   await vetImages(spec, images);
   await adoptPodNamespaces(images, podSettings(deps, draft.sandboxId));
+  if (deps.checkpoints.hasUnifiedCgroups) {
+    const isRoot = spec.linux.namespaces.some(({ type }) => type === 'cgroup');
+    await adoptUnifiedCgroup(images, { path: deps.checkpoints.cgroupPath(draft.cgroupsPath), isRoot });
+  }
   writeRestoreSpec(deps, draft, spec, images);
   renameSync(source.directory, restoreWork(deps.checkpoints.directory, id));
   const created = deps.store.update(id, () => ({

@@ -197,6 +197,12 @@ const attacks: readonly (readonly [
     { 'cgroup.img': image({ 2: { 1: 'cpu', 2: { 1: 'a', 2: { 1: '../../b' } } } }) },
   ],
   [
+    'a process of the node as a cgroup’s property',
+    'permission-denied',
+    /moves processes/,
+    { 'cgroup.img': image({ 2: { 1: '', 2: { 1: 'a', 3: { 1: 'cgroup.threads', 2: '1' } } } }) },
+  ],
+  [
     'a path as a cgroup’s property',
     'permission-denied',
     /is a path/,

@@ -39,7 +39,7 @@ const cgroup = {
   path: 2,
 } as const;
 
-/** The runtime puts the container's cgroup in the place of its old one; no name may lead out of it again. */
+/** The container's cgroup takes the place of its old one (`adoptUnifiedCgroup`; on v1 by the runtime); no name may lead out of it again. */
 function vetCgroups(directory: string): void {
   for (const image of readImage(directory, 'cgroup.img')) {
     for (const set of messagesIn(image, cgroup.sets))
@@ -54,8 +54,12 @@ const maxDepth = 64;
 function vetDirectory(dir: Message, depth: number): void {
   if (depth > maxDepth) throw tooMuch('its cgroups are too deep');
   vetPath(textOf(dir, cgroup.name));
-  for (const property of messagesIn(dir, cgroup.properties))
-    if (/\/|^\.\.?$/.test(textOf(property, cgroup.name))) throw tooMuch('a cgroup property of it is a path');
+  for (const property of messagesIn(dir, cgroup.properties)) {
+    const name = textOf(property, cgroup.name);
+    if (/\/|^\.\.?$/.test(name)) throw tooMuch('a cgroup property of it is a path');
+    // Its value is a process of the node, which CRIU would move; it skips the other files of this kind.
+    if (name === 'cgroup.threads') throw tooMuch('a cgroup property of it moves processes');
+  }
   for (const child of messagesIn(dir, cgroup.children)) vetDirectory(child, depth + 1);
 }
 

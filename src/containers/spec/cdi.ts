@@ -3,9 +3,8 @@
  * hooks). The files belong to the node's administrator; a request only names devices in them.
  * https://github.com/cncf-tags/container-device-interface/blob/v1.0.1/SPEC.md
  */
-import { parse } from 'yaml';
 import { z } from 'zod';
-import { EngineError, messageOf } from '../../lib/errors.ts';
+import { EngineError } from '../../lib/errors.ts';
 import { hookKinds, type Device, type Hook, type Hooks, type Mount } from '../../oci/spec-types.ts';
 import { cleanPath } from './clean-path.ts';
 import { invalidField } from './invalid-field.ts';
@@ -95,18 +94,8 @@ export interface CdiSpec extends z.infer<typeof specSchema> {
 /** Looks up a device node of the node. */
 export type DeviceLookup = (path: string) => Promise<Device | undefined>;
 
-/** Reads JSON, or YAML where the file is named so. @throws EngineError failed-precondition that names the file and the place in it */
-export function parseCdiSpec(text: string, file: string, priority: number): CdiSpec {
-  const format = file.endsWith('.json') ? 'JSON' : 'YAML';
-  let raw: unknown;
-  try {
-    // Vendors write for a YAML 1.1 reader: `fileMode: 0666` is octal.
-    raw = format === 'JSON' ? JSON.parse(text) : parse(text, { version: '1.1', logLevel: 'error' });
-  } catch (error) {
-    throw new EngineError('failed-precondition', `CDI file ${file} is not ${format}: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
+/** What the text of a CDI file says. @throws EngineError failed-precondition that names the file and the place in it */
+export function checkCdiSpec(raw: unknown, file: string, priority: number): CdiSpec {
   const parsed = specSchema.safeParse(raw);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
