@@ -67,6 +67,14 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
   };
   const statusOf = async (containerId: string): Promise<ContainerStatus> =>
     (await cri.call<{ status: ContainerStatus }>('ContainerStatus', { containerId })).status;
+  /** The cgroup of a container's first process, in the hierarchy that limits memory. */
+  const limitingCgroup = async (containerId: string): Promise<string> => {
+    const request = { containerId, verbose: true };
+    const { info } = await cri.call<{ info: Record<string, string> }>('ContainerStatus', request);
+    const { pid } = JSON.parse(info['info'] ?? '') as { pid: number };
+    const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim().split('\n');
+    return lines.find((line) => line.includes('memory')) ?? lines.join();
+  };
   const exec = async (containerId: string, command: string): Promise<string> => {
     const request = { containerId, cmd: ['sh', '-c', command], timeout: 30 };
     return (await cri.call<{ stdout: Buffer }>('ExecSync', request)).stdout.toString();
@@ -114,6 +122,7 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
     assert.equal(await exec(id, look), 'ro\n');
     const status = await statusOf(id);
     assert.equal(status.state, 'CONTAINER_RUNNING');
+    assert.match(await limitingCgroup(id), new RegExp(`/${id}$`));
     await saveAndRestoreAgain(id);
     await remove(id);
     await assertNothingLeft(empty);
