@@ -51,6 +51,18 @@ const hostLacks: readonly HostLack[] = [
     holds: () => true,
   },
   {
+    spec: /ImageGarbageCollect/,
+    message: /gcr\.io\/cadvisor|busybox@sha256/,
+    reason: 'when it is done the spec pulls upstream images, one by its digest, and there is no way out',
+    holds: () => true,
+  },
+  {
+    spec: /Validate OOM score adjustments/,
+    message: /-99[89]/,
+    reason: 'the spec wants an oom_score_adj of -998 or less, and CAP_SYS_RESOURCE is missing here',
+    holds: cannotRaiseLimits,
+  },
+  {
     spec: /ImageCredentialProvider .*credentials fetched from external credential provider/,
     reason: "the spec wants a cloud's credential provider and its registry",
     holds: () => true,
