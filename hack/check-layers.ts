@@ -45,6 +45,8 @@ for (const file of globSync('src/**/*.ts')) {
   }
   for (const match of readFileSync(file, 'utf8').matchAll(importPattern)) {
     const target = normalize(join(dirname(file), match[1] ?? '')).split('/');
+    // The version is in it.
+    if (target.join('/') === 'package.json') continue;
     const to = target.length > 2 ? (target[1] ?? '') : '(root)';
     edges += 1;
     const isOwn = to === folder || (folder !== 'gen' && everywhere.includes(to)) || allowed.includes(to);

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /** `gantryd`: arguments, signals, exit code. */
 import './small-heap.ts';
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { defaultConfigPath, loadConfig, printDefaultConfig } from './config.ts';
+import packageJson from '../package.json' with { type: 'json' };
 import { EngineError, messageOf } from './lib/errors.ts';
 
 const usage = `gantryd: a container engine for Kubernetes nodes
@@ -33,16 +33,11 @@ async function runDaemon(path: string, mustExist: boolean): Promise<void> {
       stop(signal);
     });
   }
-  await using daemon = await startDaemon(config, version());
+  await using daemon = await startDaemon(config, packageJson.version);
   notifyService('READY=1');
   const signal = await stopRequested;
   notifyService('STOPPING=1');
   daemon.log.info({ signal }, 'stopping; containers go on');
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -56,7 +51,7 @@ async function main(argv: readonly string[]): Promise<number> {
     },
   });
   if (values.help === true) process.stdout.write(usage);
-  else if (values.version === true) process.stdout.write(`gantryd ${version()}\n`);
+  else if (values.version === true) process.stdout.write(`gantryd ${packageJson.version}\n`);
   else return await dispatch(positionals.join(' '), values.config);
   return 0;
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const podName = 'demo-web';
-const cli = join(import.meta.dirname, '../../dist/cli/main.js');
+const cli = join(import.meta.dirname, '../../dist/cli.js');
 const answerWithinMs = 10_000;
 
 function gantry(...args: readonly string[]): string {

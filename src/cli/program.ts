@@ -1,6 +1,6 @@
 /** The tree of commands. */
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import packageJson from '../../package.json' with { type: 'json' };
 import { socketOption } from './connection.ts';
 
 type Loader = () => Promise<Command>;
@@ -32,7 +32,7 @@ export async function buildProgram(argv: readonly string[] = []): Promise<Comman
   const wantsAll = named.length === 0 || argv[0] === 'help' || argv[0]?.startsWith('-') === true;
   const program = new Command('gantry')
     .description('Runs and shows pods, containers and images of the gantryd on this node.')
-    .version(`gantry ${readVersion()}`, '-V, --version', 'print the version')
+    .version(`gantry ${packageJson.version}`, '-V, --version', 'print the version')
     .addOption(socketOption())
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show help for a command')
@@ -58,9 +58,4 @@ function inherit(program: Command, command: Command): Command {
   command.copyInheritedSettings(program).helpOption('-h, --help', 'show help');
   for (const child of command.commands) inherit(program, child);
   return command;
-}
-
-function readVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { readonly version: string }).version;
 }
