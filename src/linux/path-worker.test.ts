@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { after, test } from 'node:test';
 import { mount, mountTmpfs, unmount } from './mount.ts';
 import { readMounts } from './mountinfo.ts';
@@ -88,6 +89,15 @@ test('a bind mount finds its target inside the given root only', async () => {
     readMounts().filter((info) => info.target.startsWith(join(base, 'outside'))),
     [],
   );
+});
+
+test('threads that nobody needs end', async () => {
+  await using own = new PathWorkers({ idleMs: 50 });
+  const look = async (): Promise<unknown> => await own.call('stat', { path: base }, timeoutMs);
+  await Promise.all([look(), look(), look()]);
+  assert.ok(own.idleWorkers <= 2);
+  while (own.idleWorkers > 0) await sleep(10);
+  assert.deepEqual(await look(), await look());
 });
 
 test('a FUSE file system that never answers costs one thread and one clear error', async () => {

@@ -24,15 +24,24 @@ interface PathWorkersOptions {
   readonly maxActive?: number;
   /** Hung threads that are put up with before calls are refused. */
   readonly maxStuck?: number;
-  /** Threads kept for the next call, without end. */
+  /** Threads kept for the next call. */
   readonly maxIdle?: number;
+  /** For how long: each takes several megabytes. */
+  readonly idleMs?: number;
+}
+
+interface IdleWorker {
+  readonly worker: Worker;
+  readonly timer: NodeJS.Timeout;
 }
 
 export class PathWorkers implements AsyncDisposable {
   readonly #permits: Semaphore;
   readonly #maxStuck: number;
   readonly #maxIdle: number;
-  readonly #idle: Worker[] = [];
+  readonly #idleMs: number;
+  /** The one that was used last is the next: the others come to their end. */
+  readonly #idle: IdleWorker[] = [];
   readonly #active = new Set<Promise<unknown>>();
   /** Threads that were given up, with the path that they hang on. */
   readonly #stuck = new Map<Worker, string>();
@@ -42,6 +51,7 @@ export class PathWorkers implements AsyncDisposable {
     this.#permits = new Semaphore(options.maxActive ?? 8);
     this.#maxStuck = options.maxStuck ?? 32;
     this.#maxIdle = options.maxIdle ?? 2;
+    this.#idleMs = options.idleMs ?? 30_000;
   }
 
   /**
@@ -74,14 +84,14 @@ export class PathWorkers implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     await Promise.allSettled(this.#active);
-    await Promise.all(this.#idle.splice(0).map(async (worker) => await worker.terminate()));
+    for (const { timer } of this.#idle) clearTimeout(timer);
+    await Promise.all(this.#idle.splice(0).map(async ({ worker }) => await worker.terminate()));
   }
 
   async #queue(request: PathRequest, timeoutMs: number): Promise<PathResult<PathOperation>> {
     using _ = await this.#permits.acquire();
     this.#refuseIfStuck(request.args.path);
-    const worker = this.#idle.pop() ?? startWorker();
-    worker.ref();
+    const worker = this.#take();
     const isAbandoned = new Int32Array(new SharedArrayBuffer(4));
     const answer = ask(worker, { request, isAbandoned });
     const reply = await withDeadline(answer, timeoutMs);
@@ -109,13 +119,31 @@ export class PathWorkers implements AsyncDisposable {
     }
   }
 
+  #take(): Worker {
+    const idle = this.#idle.pop();
+    if (idle === undefined) return startWorker();
+    clearTimeout(idle.timer);
+    idle.worker.ref();
+    return idle.worker;
+  }
+
   #putBack(worker: Worker): void {
     if (this.#isClosed || this.#idle.length >= this.#maxIdle) {
       void worker.terminate();
       return;
     }
     worker.unref();
-    this.#idle.push(worker);
+    const end = (): void => {
+      this.#idle.splice(this.#idle.indexOf(idle), 1);
+      void worker.terminate();
+    };
+    const idle: IdleWorker = { worker, timer: setTimeout(end, this.#idleMs).unref() };
+    this.#idle.push(idle);
+  }
+
+  /** Threads that wait for the next call. */
+  get idleWorkers(): number {
+    return this.#idle.length;
   }
 
   #giveUp(
