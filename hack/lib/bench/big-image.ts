@@ -55,6 +55,14 @@ export async function bigImage(
   return reference;
 }
 
+/** Where the registry has the layers of the image. */
+export async function layersOf(registry: string, kind: BigImageKind): Promise<string[]> {
+  const url = `http://${registry}/v2/bench/usr-${kind}`;
+  const answer = await fetch(`${url}/manifests/latest`, { headers: { accept: manifestType } });
+  const { layers } = (await answer.json()) as { readonly layers: readonly { readonly digest: string }[] };
+  return layers.map(({ digest }) => `${url}/blobs/${digest}`);
+}
+
 interface Making {
   readonly registryUrl: string;
   readonly repository: string;

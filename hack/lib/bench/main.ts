@@ -9,8 +9,9 @@ import { containerd, describeMachine, gantry } from './engine.ts';
 import { busyboxReference, pauseReference, pushImages } from './images.ts';
 import { picture } from './picture.ts';
 import { json, table } from './report.ts';
-import { Measurements } from './samples.ts';
+import { floorName, type Measurement, Measurements } from './samples.ts';
 import { besideOnePod, type Workload } from './workload.ts';
+import { floor } from './workloads/floor.ts';
 import { firstByte } from './workloads/first-byte.ts';
 import { lifecycle } from './workloads/lifecycle.ts';
 import { parallel } from './workloads/parallel.ts';
@@ -28,6 +29,7 @@ const workloads: Readonly<Record<string, Workload>> = {
   polling,
   restart,
   pull,
+  floor,
 };
 
 const { values } = parseArgs({
@@ -74,6 +76,7 @@ async function main(): Promise<void> {
     engines,
     measurements,
     registry,
+    runtime: values.runtime,
     rounds: values.quick ? 2 : Number(values.rounds),
     podCounts: values.quick ? [10] : values.pods.split(',').map(Number),
     say,
@@ -82,7 +85,11 @@ async function main(): Promise<void> {
     for (const [, workload] of chosen) await workload(context);
   });
   const names = engines.map(({ name }) => name);
-  console.log(table(measurements.all(), names));
+  const isOfFloor = ({ engine }: Measurement): boolean => engine === floorName;
+  const ofEngines = measurements.all().filter((each) => !isOfFloor(each));
+  const ofFloor = measurements.all().filter(isOfFloor);
+  if (ofEngines.length > 0) console.log(table(ofEngines, names));
+  if (ofFloor.length > 0) console.log(`\nwithout an engine:\n${table(ofFloor, [floorName])}`);
   if (values.svg !== undefined) writeFileSync(values.svg, picture(measurements.all(), names));
   if (values.json !== undefined) writeFileSync(values.json, json(measurements.all(), { versions, machine }));
 }

@@ -23,6 +23,9 @@ export interface Measurement {
   readonly samples: number[];
 }
 
+/** In place of an engine's name: what the machine takes without one. */
+export const floorName = 'floor';
+
 /** All measurements of a run. */
 export class Measurements {
   readonly #byKey = new Map<string, Measurement>();

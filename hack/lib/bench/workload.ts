@@ -10,6 +10,8 @@ export interface WorkloadContext {
   readonly measurements: Measurements;
   /** `host:port`. */
   readonly registry: string;
+  /** The OCI runtime's file. */
+  readonly runtime: string;
   readonly rounds: number;
   /** Numbers of pods, in ascending order. */
   readonly podCounts: readonly number[];

@@ -1,0 +1,116 @@
+/** What no engine can go below: the same work by the kernel, the runtime and tar alone. */
+import { execFileSync } from 'node:child_process';
+import { closeSync, cpSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { NamespaceThread } from '../../../../src/linux/namespace-thread.ts';
+import { createVeth, deleteLink, getLink } from '../../../../src/linux/netlink/links.ts';
+import { RouteSocket } from '../../../../src/linux/netlink/socket.ts';
+import { bigImage, type BigImageKind, layersOf } from '../big-image.ts';
+import { floorName } from '../samples.ts';
+import type { WorkloadContext } from '../workload.ts';
+
+const runs = 20;
+const unpacks = 3;
+/** The fastest first. */
+const decompressors: Readonly<Record<BigImageKind, readonly string[]>> = {
+  gzip: ['igzip', 'gzip'],
+  zstd: ['zstd'],
+};
+
+export async function floor(context: WorkloadContext): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'gantry-floor-'));
+  try {
+    await runtimeAlone(context, directory);
+    await namespacesAlone(context, directory);
+    for (const kind of ['gzip', 'zstd'] as const) await tarAlone(context, { kind, directory });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function timed(
+  { measurements }: WorkloadContext,
+  operation: string,
+  work: () => void | Promise<void>,
+): Promise<void> {
+  const startedAt = performance.now();
+  await work();
+  const of = { workload: floorName, operation, unit: 'ms', engine: floorName } as const;
+  measurements.add(of, performance.now() - startedAt);
+}
+
+async function runtimeAlone(context: WorkloadContext, directory: string): Promise<void> {
+  const bundle = join(directory, 'bundle');
+  mkdirSync(join(bundle, 'rootfs/bin'), { recursive: true });
+  for (const name of ['proc', 'dev']) mkdirSync(join(bundle, 'rootfs', name));
+  cpSync('/bin/busybox', join(bundle, 'rootfs/bin/true'));
+  const spec = {
+    ociVersion: '1.0.2',
+    process: { user: { uid: 0, gid: 0 }, args: ['/bin/true'], env: [], cwd: '/' },
+    root: { path: 'rootfs' },
+    mounts: [{ destination: '/proc', type: 'proc', source: 'proc' }],
+    linux: {
+      cgroupsPath: '/gantry-floor',
+      namespaces: ['pid', 'mount', 'ipc', 'uts', 'network'].map((type) => ({ type })),
+    },
+  };
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
+  for (let run = 0; run < runs; run += 1)
+    await timed(context, 'the OCI runtime runs true', () => {
+      execFileSync(context.runtime, ['run', '--bundle', bundle, `gantry-floor-${run}`], { stdio: 'inherit' });
+    });
+}
+
+/** What a pod needs of the kernel: namespaces that stay, and a pair of links into them. */
+async function namespacesAlone(context: WorkloadContext, directory: string): Promise<void> {
+  await using thread = await NamespaceThread.start();
+  using route = RouteSocket.open();
+  for (let run = 0; run < runs; run += 1) {
+    const pins = join(directory, `pins-${run}`);
+    mkdirSync(pins);
+    const kinds = ['net', 'ipc', 'uts'] as const;
+    await timed(context, 'namespaces and a pair of links', async () => {
+      await thread.pin({ kinds, directory: pins });
+      const peerNetnsFd = openSync(join(pins, 'net'), 'r');
+      createVeth(route, { name: 'floor', peerName: 'eth0', peerNetnsFd });
+      closeSync(peerNetnsFd);
+    });
+    const index = getLink(route, 'floor')?.index;
+    if (index !== undefined) deleteLink(route, index);
+    await thread.unpin(kinds.map((kind) => join(pins, kind)));
+  }
+}
+
+/** As many layers at once as there are processors; nothing is hashed, nothing is synced to the disk. */
+async function tarAlone(
+  context: WorkloadContext,
+  { kind, directory }: { readonly kind: BigImageKind; readonly directory: string },
+): Promise<void> {
+  await bigImage(context.registry, kind, context.say);
+  const urls = await layersOf(context.registry, kind);
+  const program = decompressors[kind].find(isInstalled) ?? kind;
+  const script =
+    'mkdir "$2" && curl --silent --fail "$0" | "$1" --decompress --stdout | tar --extract --directory "$2"';
+  for (let run = 0; run < unpacks; run += 1) {
+    const target = join(directory, `tar-${kind}-${run}`);
+    mkdirSync(target);
+    await timed(context, `${program} and tar, ${urls.length} layers`, () => {
+      const lines = urls.map((url, index) => `${url}\n${program}\n${join(target, String(index))}`).join('\n');
+      execFileSync('xargs', ['-P2', '-n3', 'sh', '-c', script], {
+        input: lines,
+        stdio: ['pipe', 'inherit', 'inherit'],
+      });
+    });
+    rmSync(target, { recursive: true });
+  }
+}
+
+function isInstalled(program: string): boolean {
+  try {
+    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
