@@ -2,13 +2,23 @@
 import { readBigInt, readKeyed, readNumber, readText } from './files.ts';
 import { controllerDirectory, type HostCgroups } from './host.ts';
 import { present } from './present.ts';
-import { readHugepageFiles, readPids, readPressures } from './stats-unified.ts';
-import type { CgroupStats, CpuStats, DeviceIo, MemoryStats } from './stats.ts';
+import { readHugepageFiles, readPidCount, readPids, readPressures } from './stats-unified.ts';
+import type { CgroupStats, CgroupUsage, CpuStats, DeviceIo, MemoryStats, MemoryUsage } from './stats.ts';
+
+export function readLegacyUsage(host: HostCgroups, path: string): CgroupUsage {
+  const usageNs = readBigInt(controllerDirectory(host, 'cpuacct', path), 'cpuacct.usage');
+  return present<CgroupUsage>({
+    cpu: usageNs === undefined ? undefined : { usageNs },
+    memory: readMemoryUsage(controllerDirectory(host, 'memory', path))?.usage,
+    pids: readPidCount(controllerDirectory(host, 'pids', path)),
+    pressure: readPressure(host, path),
+  });
+}
 
 export function readLegacyStats(host: HostCgroups, path: string): CgroupStats {
   return present<CgroupStats>({
     cpu: readCpu(host, path),
-    memory: readMemory(host, path),
+    memory: readMemory(controllerDirectory(host, 'memory', path)),
     pids: readPids(controllerDirectory(host, 'pids', path)),
     io: readIo(host, path),
     pressure: readPressure(host, path),
@@ -35,36 +45,53 @@ function readCpu(host: HostCgroups, path: string): CpuStats | undefined {
   };
 }
 
-function readMemory(host: HostCgroups, path: string): MemoryStats | undefined {
-  const directory = controllerDirectory(host, 'memory', path);
+/** With the file from which most of it comes. */
+function readMemoryUsage(
+  directory: string | undefined,
+): { readonly usage: MemoryUsage; readonly stat: ReadonlyMap<string, bigint> } | undefined {
   const usageBytes = readNumber(directory, 'memory.usage_in_bytes');
   const stat = readKeyed(directory, 'memory.stat');
   if (usageBytes === undefined || stat === undefined) return undefined;
-  const of = (key: string): number => Number(stat.get(`total_${key}`) ?? 0n);
-  const inactiveFileBytes = of('inactive_file');
   const withSwap = readNumber(directory, 'memory.memsw.usage_in_bytes');
   const limitBytes = readNumber(directory, 'memory.limit_in_bytes');
-  const limitWithSwap = readNumber(directory, 'memory.memsw.limit_in_bytes');
-  return present<MemoryStats>({
+  // Where no swap is counted there is no file for its limit either.
+  const limitWithSwap =
+    withSwap === undefined ? undefined : readNumber(directory, 'memory.memsw.limit_in_bytes');
+  const usage = present<MemoryUsage>({
     usageBytes,
-    workingSetBytes: Math.max(usageBytes - inactiveFileBytes, 0),
+    workingSetBytes: Math.max(usageBytes - total(stat, 'inactive_file'), 0),
     limitBytes,
-    maxUsageBytes: readNumber(directory, 'memory.max_usage_in_bytes'),
-    rssBytes: of('rss'),
-    cacheBytes: of('cache'),
-    mappedFileBytes: of('mapped_file'),
-    kernelBytes: readNumber(directory, 'memory.kmem.usage_in_bytes'),
-    activeFileBytes: of('active_file'),
-    inactiveFileBytes,
+    rssBytes: total(stat, 'rss'),
     pageFaults: stat.get('total_pgfault') ?? 0n,
     majorPageFaults: stat.get('total_pgmajfault') ?? 0n,
-    own: { pageFaults: stat.get('pgfault') ?? 0n, majorPageFaults: stat.get('pgmajfault') ?? 0n },
-    limitHits: readNumber(directory, 'memory.failcnt') ?? 0,
-    oomKills: Number(readKeyed(directory, 'memory.oom_control')?.get('oom_kill') ?? 0n),
     swapBytes: withSwap === undefined ? undefined : Math.max(withSwap - usageBytes, 0),
     swapLimitBytes:
       limitWithSwap === undefined || limitBytes === undefined ? undefined : limitWithSwap - limitBytes,
   });
+  return { usage, stat };
+}
+
+function readMemory(directory: string | undefined): MemoryStats | undefined {
+  const read = readMemoryUsage(directory);
+  if (read === undefined) return undefined;
+  const { usage, stat } = read;
+  return present<MemoryStats>({
+    ...usage,
+    maxUsageBytes: readNumber(directory, 'memory.max_usage_in_bytes'),
+    cacheBytes: total(stat, 'cache'),
+    mappedFileBytes: total(stat, 'mapped_file'),
+    kernelBytes: readNumber(directory, 'memory.kmem.usage_in_bytes'),
+    activeFileBytes: total(stat, 'active_file'),
+    inactiveFileBytes: total(stat, 'inactive_file'),
+    own: { pageFaults: stat.get('pgfault') ?? 0n, majorPageFaults: stat.get('pgmajfault') ?? 0n },
+    limitHits: readNumber(directory, 'memory.failcnt') ?? 0,
+    oomKills: Number(readKeyed(directory, 'memory.oom_control')?.get('oom_kill') ?? 0n),
+  });
+}
+
+/** With the cgroups below. */
+function total(stat: ReadonlyMap<string, bigint>, key: string): number {
+  return Number(stat.get(`total_${key}`) ?? 0n);
 }
 
 /**

@@ -4,18 +4,30 @@ import { controllerDirectory, type HostCgroups } from './host.ts';
 import { present } from './present.ts';
 import type {
   CgroupStats,
+  CgroupUsage,
   CpuStats,
   DeviceIo,
   HugepageStats,
   MemoryStats,
+  MemoryUsage,
   Pressure,
   PressureLine,
 } from './stats.ts';
 
-export function readUnifiedStats(
-  host: Extract<HostCgroups, { layout: 'unified' }>,
-  path: string,
-): CgroupStats {
+type UnifiedHost = Extract<HostCgroups, { layout: 'unified' }>;
+
+export function readUnifiedUsage(host: UnifiedHost, path: string): CgroupUsage {
+  const directory = controllerDirectory(host, '', path);
+  const usageUs = readKeyed(directory, 'cpu.stat')?.get('usage_usec');
+  return present<CgroupUsage>({
+    cpu: usageUs === undefined ? undefined : { usageNs: usageUs * 1000n },
+    memory: readMemoryUsage(directory)?.usage,
+    pids: readPidCount(directory),
+    pressure: readPressures(directory),
+  });
+}
+
+export function readUnifiedStats(host: UnifiedHost, path: string): CgroupStats {
   const directory = controllerDirectory(host, '', path);
   return present<CgroupStats>({
     cpu: readCpu(directory),
@@ -45,38 +57,56 @@ function readCpu(directory: string | undefined): CpuStats | undefined {
   };
 }
 
-function readMemory(directory: string | undefined): MemoryStats | undefined {
+/** With the file from which most of it comes. */
+function readMemoryUsage(
+  directory: string | undefined,
+): { readonly usage: MemoryUsage; readonly stat: ReadonlyMap<string, bigint> } | undefined {
   const usageBytes = readNumber(directory, 'memory.current');
   const stat = readKeyed(directory, 'memory.stat');
   if (usageBytes === undefined || stat === undefined) return undefined;
+  const usage = present<MemoryUsage>({
+    usageBytes,
+    workingSetBytes: Math.max(usageBytes - Number(stat.get('inactive_file') ?? 0n), 0),
+    limitBytes: readNumber(directory, 'memory.max'),
+    rssBytes: Number(stat.get('anon') ?? 0n),
+    pageFaults: stat.get('pgfault') ?? 0n,
+    majorPageFaults: stat.get('pgmajfault') ?? 0n,
+    swapBytes: readNumber(directory, 'memory.swap.current'),
+    swapLimitBytes: readNumber(directory, 'memory.swap.max'),
+  });
+  return { usage, stat };
+}
+
+function readMemory(directory: string | undefined): MemoryStats | undefined {
+  const read = readMemoryUsage(directory);
+  if (read === undefined) return undefined;
+  const { usage, stat } = read;
   const events = readKeyed(directory, 'memory.events');
   const of = (key: string): bigint => stat.get(key) ?? 0n;
-  const inactiveFileBytes = Number(of('inactive_file'));
   return present<MemoryStats>({
-    usageBytes,
-    workingSetBytes: Math.max(usageBytes - inactiveFileBytes, 0),
-    limitBytes: readNumber(directory, 'memory.max'),
+    ...usage,
     maxUsageBytes: readNumber(directory, 'memory.peak'),
-    rssBytes: Number(of('anon')),
     cacheBytes: Number(of('file')),
     mappedFileBytes: Number(of('file_mapped')),
     kernelBytes: Number(stat.get('kernel') ?? of('kernel_stack') + of('slab')),
     activeFileBytes: Number(of('active_file')),
-    inactiveFileBytes,
-    pageFaults: of('pgfault'),
-    majorPageFaults: of('pgmajfault'),
+    inactiveFileBytes: Number(of('inactive_file')),
     limitHits: Number(events?.get('max') ?? 0n),
     oomKills: Number(events?.get('oom_kill') ?? 0n),
-    swapBytes: readNumber(directory, 'memory.swap.current'),
-    swapLimitBytes: readNumber(directory, 'memory.swap.max'),
   });
 }
 
-/** The same files in both versions. */
-export function readPids(directory: string | undefined): CgroupStats['pids'] {
+/** The same file in both versions. */
+export function readPidCount(directory: string | undefined): CgroupUsage['pids'] {
   const current = readNumber(directory, 'pids.current');
-  if (current === undefined) return undefined;
-  return present<NonNullable<CgroupStats['pids']>>({ current, limit: readNumber(directory, 'pids.max') });
+  return current === undefined ? undefined : { current };
+}
+
+/** With their limit. */
+export function readPids(directory: string | undefined): CgroupStats['pids'] {
+  const count = readPidCount(directory);
+  if (count === undefined) return undefined;
+  return present<NonNullable<CgroupStats['pids']>>({ ...count, limit: readNumber(directory, 'pids.max') });
 }
 
 /** Lines such as `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0`. */

@@ -7,7 +7,33 @@ import { isKind } from '../lib/errors.ts';
 import { applyWrites } from './apply.ts';
 import type { HostCgroups } from './host.ts';
 import { readOomKills } from './oom.ts';
-import { readStats } from './read-stats.ts';
+import { readStats, readUsage } from './read-stats.ts';
+import type { CgroupStats, CgroupUsage } from './stats.ts';
+
+/** What the frequent reading has to find where the whole one has found this. */
+function usedOf({ cpu, memory, pids, pressure }: CgroupStats): CgroupUsage {
+  return {
+    ...(cpu === undefined ? {} : { cpu: { usageNs: cpu.usageNs } }),
+    ...(memory === undefined ? {} : { memory: memoryUsed(memory) }),
+    ...(pids === undefined ? {} : { pids: { current: pids.current } }),
+    ...(pressure === undefined ? {} : { pressure }),
+  };
+}
+
+function memoryUsed(memory: NonNullable<CgroupStats['memory']>): NonNullable<CgroupUsage['memory']> {
+  const { usageBytes, workingSetBytes, limitBytes, rssBytes, pageFaults, majorPageFaults } = memory;
+  const { swapBytes, swapLimitBytes } = memory;
+  return {
+    usageBytes,
+    workingSetBytes,
+    rssBytes,
+    pageFaults,
+    majorPageFaults,
+    ...(limitBytes === undefined ? {} : { limitBytes }),
+    ...(swapBytes === undefined ? {} : { swapBytes }),
+    ...(swapLimitBytes === undefined ? {} : { swapLimitBytes }),
+  };
+}
 
 describe('a directory that stands for a cgroup', () => {
   let root: string;
@@ -86,6 +112,7 @@ describe('a directory that stands for a cgroup', () => {
       },
       hugepages: [{ pageSize: '2MB', bytes: 4_194_304 }],
     });
+    assert.deepEqual(readUsage(unified(), '/v2'), usedOf(readStats(unified(), '/v2')));
     assert.equal(readOomKills(unified(), '/v2'), 2);
   });
 
@@ -118,6 +145,7 @@ describe('a directory that stands for a cgroup', () => {
       { major: 8, minor: 0, readBytes: 10n, writeBytes: 20n, reads: 1n, writes: 2n },
     ]);
     assert.equal(stats.pids, undefined);
+    assert.deepEqual(readUsage(host, '/c'), usedOf(stats));
     assert.equal(readOomKills(host, '/c'), 1);
   });
 
@@ -137,7 +165,8 @@ describe('a directory that stands for a cgroup', () => {
     assert.equal(stats.pressure?.cpu?.some.totalUs, 77n);
     assert.equal(stats.pressure.memory, undefined);
     assert.deepEqual(stats.hugepages, [{ pageSize: '2MB', bytes: 2_097_152 }]);
-    assert.deepEqual(readStats(host, '/empty'), {});
+    assert.deepEqual(readUsage(host, '/full'), usedOf(stats));
+    assert.deepEqual([readStats(host, '/empty'), readUsage(host, '/empty')], [{}, {}]);
   });
 
   test('a quota that is not counted has no numbers', () => {
@@ -146,7 +175,7 @@ describe('a directory that stands for a cgroup', () => {
   });
 
   test('a cgroup that is gone has no numbers', () => {
-    assert.deepEqual(readStats(unified(), '/gone'), {});
+    assert.deepEqual([readStats(unified(), '/gone'), readUsage(unified(), '/gone')], [{}, {}]);
     assert.equal(readOomKills(unified(), '/gone'), undefined);
   });
 

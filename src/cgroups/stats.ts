@@ -1,12 +1,19 @@
 /** What a cgroup uses. A group of numbers is absent where the host does not count it or the cgroup is gone. */
 
-export interface CgroupStats {
+/** What a kubelet asks of every container again and again. */
+export interface CgroupUsage {
+  readonly cpu?: Pick<CpuStats, 'usageNs'>;
+  readonly memory?: MemoryUsage;
+  readonly pids?: { readonly current: number };
+  /** From the cgroup2 hierarchy, also of a hybrid host, where the kernel measures it. */
+  readonly pressure?: { readonly cpu?: Pressure; readonly memory?: Pressure; readonly io?: Pressure };
+}
+
+export interface CgroupStats extends CgroupUsage {
   readonly cpu?: CpuStats;
   readonly memory?: MemoryStats;
   readonly pids?: { readonly current: number; readonly limit?: number };
   readonly io?: readonly DeviceIo[];
-  /** From the cgroup2 hierarchy, also of a hybrid host, where the kernel measures it. */
-  readonly pressure?: { readonly cpu?: Pressure; readonly memory?: Pressure; readonly io?: Pressure };
   readonly hugepages?: readonly HugepageStats[];
 }
 
@@ -29,27 +36,30 @@ export interface CpuStats {
   readonly throttledNs?: bigint;
 }
 
-export interface MemoryStats {
+export interface MemoryUsage {
   readonly usageBytes: number;
   /** Usage without the file cache that the kernel would drop first. */
   readonly workingSetBytes: number;
   readonly limitBytes?: number;
-  readonly maxUsageBytes?: number;
   readonly rssBytes: number;
+  readonly pageFaults: bigint;
+  readonly majorPageFaults: bigint;
+  readonly swapBytes?: number;
+  readonly swapLimitBytes?: number;
+}
+
+export interface MemoryStats extends MemoryUsage {
+  readonly maxUsageBytes?: number;
   readonly cacheBytes: number;
   readonly mappedFileBytes: number;
   readonly kernelBytes?: number;
   readonly activeFileBytes: number;
   readonly inactiveFileBytes: number;
-  readonly pageFaults: bigint;
-  readonly majorPageFaults: bigint;
   /** Without the cgroups below. cgroup v1 only. */
   readonly own?: { readonly pageFaults: bigint; readonly majorPageFaults: bigint };
   /** How often the limit was hit. */
   readonly limitHits: number;
   readonly oomKills: number;
-  readonly swapBytes?: number;
-  readonly swapLimitBytes?: number;
 }
 
 export interface DeviceIo {

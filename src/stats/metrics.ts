@@ -9,7 +9,7 @@ import type { Sandbox } from '../sandbox/sandbox.ts';
 import { readContainerFacts, SharedReadings } from './metrics/container-facts.ts';
 import { networkFamilies } from './metrics/network.ts';
 import { containerFamilies, type Metric, type MetricOwner, metricsOf } from './metrics/tables.ts';
-import { containerUsage, podInterfaces, type UsageDeps } from './usage.ts';
+import { containerStats, podInterfaces, type UsageDeps } from './usage.ts';
 
 interface ContainerMetrics {
   readonly containerId: string;
@@ -32,7 +32,7 @@ export async function listPodMetrics(deps: UsageDeps, signal?: AbortSignal): Pro
     for (const container of listContainers(deps.containers, { sandboxId: sandbox.id, labels: {} })) {
       if (!isAlive(container)) continue;
       signal?.throwIfAborted();
-      const facts = await readContainerFacts(deps, await containerUsage(deps, container), shared);
+      const facts = await readContainerFacts(deps, await containerStats(deps, container), shared);
       const metrics = metricsOf(containerFamilies, facts, containerOwner(sandbox, container));
       containers.push({ containerId: container.id, metrics });
     }

@@ -1,8 +1,8 @@
 /** What containers and pods use. Read when asked for, from the cgroups' files: nothing is sampled in between. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { HostCgroups } from '../cgroups/host.ts';
-import { readStats } from '../cgroups/read-stats.ts';
-import type { CgroupStats } from '../cgroups/stats.ts';
+import { readStats, readUsage } from '../cgroups/read-stats.ts';
+import type { CgroupStats, CgroupUsage } from '../cgroups/stats.ts';
 import { isAlive, type Container, type ContainerStore } from '../containers/container.ts';
 import { type ContainerFilter, listContainers } from '../containers/list.ts';
 import { unixNowNs } from '../lib/clock.ts';
@@ -37,15 +37,15 @@ export interface UsageDeps {
 }
 
 /** Of a cgroup; groups of numbers that the host does not count, or of a container that has ended, are absent. */
-interface Usage {
+interface Usage<C extends CgroupUsage = CgroupUsage> {
   /** Wall clock, nanoseconds since the epoch. */
   readonly readAtNs: bigint;
-  readonly cgroup: CgroupStats;
+  readonly cgroup: C;
   /** Billionths of a core; absent at the first reading. */
   readonly usageNanoCores?: number;
 }
 
-export interface ContainerUsage extends Usage {
+export interface ContainerUsage<C extends CgroupUsage = CgroupUsage> extends Usage<C> {
   readonly container: Container;
   readonly writableLayer?: LayerUsage;
 }
@@ -63,7 +63,23 @@ const readsPerTurn = 8;
 
 /** No error for a container without a process: its usage is its writable layer. */
 export async function containerUsage(deps: UsageDeps, container: Container): Promise<ContainerUsage> {
-  const usage = read(deps, container.id, deps.containerCgroup(container));
+  return await usageOf(deps, container, readUsage);
+}
+
+/** As `containerUsage`, with all that its cgroup counts. */
+export async function containerStats(
+  deps: UsageDeps,
+  container: Container,
+): Promise<ContainerUsage<CgroupStats>> {
+  return await usageOf(deps, container, readStats);
+}
+
+async function usageOf<C extends CgroupUsage>(
+  deps: UsageDeps,
+  container: Container,
+  read: Reader<C>,
+): Promise<ContainerUsage<C>> {
+  const usage = measured(deps, container.id, read(deps.host, deps.containerCgroup(container)));
   const writableLayer = await deps.writableLayer(container.id);
   return { ...usage, container, ...(writableLayer === undefined ? {} : { writableLayer }) };
 }
@@ -79,7 +95,7 @@ export async function listContainerUsage(
 
 /** No error for a pod that has been stopped. */
 export async function podUsage(deps: UsageDeps, sandbox: Sandbox, signal?: AbortSignal): Promise<PodUsage> {
-  const usage = read(deps, sandbox.id, deps.podCgroup(sandbox));
+  const usage = measured(deps, sandbox.id, readUsage(deps.host, deps.podCgroup(sandbox)));
   const [containers, interfaces] = await Promise.all([
     usageOfAll(deps, listContainers(deps.containers, { sandboxId: sandbox.id, labels: {} }), signal),
     podInterfaces(deps, sandbox),
@@ -131,8 +147,10 @@ async function usageOfAll(
   return found;
 }
 
-function read(deps: UsageDeps, key: string, path: string): Usage {
-  const cgroup = readStats(deps.host, path);
+type Reader<C> = (host: HostCgroups, path: string) => C;
+
+/** Of a cgroup that has been read just now. */
+function measured<C extends CgroupUsage>(deps: UsageDeps, key: string, cgroup: C): Usage<C> {
   const atNs = process.hrtime.bigint();
   const nanoCores =
     cgroup.cpu === undefined ? undefined : deps.rates.rate(key, { usageNs: cgroup.cpu.usageNs, atNs });

@@ -2,6 +2,7 @@
 import { readlinkSync, statfsSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { countThreads, listMembers } from '../../cgroups/members.ts';
+import type { CgroupStats } from '../../cgroups/stats.ts';
 import { processesOf } from '../../containers/container.ts';
 import { type MountInfo, readMounts } from '../../linux/mountinfo.ts';
 import type { ContainerUsage, UsageDeps } from '../usage.ts';
@@ -9,7 +10,7 @@ import { type OpenFiles, readOpenFiles, readSoftLimits, type SoftLimit } from '.
 
 /** Everything that the metrics of one container are made from. */
 export interface ContainerFacts {
-  readonly usage: ContainerUsage;
+  readonly usage: ContainerUsage<CgroupStats>;
   readonly processes: ProcessFacts;
   /** The file system of the writable layer. */
   readonly fileSystem?: FileSystem;
@@ -80,7 +81,7 @@ export class SharedReadings {
 /** One pass over the files of a container. What cannot be read is left out. */
 export async function readContainerFacts(
   deps: FactsDeps,
-  usage: ContainerUsage,
+  usage: ContainerUsage<CgroupStats>,
   shared: SharedReadings,
 ): Promise<ContainerFacts> {
   const path = deps.containerCgroup(usage.container);
