@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
+import { startPatientTimer } from '../lib/patient-timer.ts';
 import { phase } from '../telemetry/traces/phase.ts';
 import { startProcess, type ExecDeps } from './exec.ts';
 
@@ -40,10 +41,10 @@ export async function execSync(
   const stopped = Promise.withResolvers<never>();
   const onAbort = (): void => stopped.reject(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
-  const timer =
+  using _ =
     timeoutMs === 0
       ? undefined
-      : setTimeout(() => stopped.reject(timedOut(id, command, timeoutMs)), timeoutMs);
+      : startPatientTimer(timeoutMs, () => stopped.reject(timedOut(id, command, timeoutMs)));
   try {
     const { exitCode } = await phase('run', () => Promise.race([session.exit, stopped.promise]));
     const [stdout, stderr] = await phase('read the output', () => Promise.race([outputs, stopped.promise]));
@@ -52,7 +53,6 @@ export async function execSync(
     await session.killTree();
     throw error;
   } finally {
-    clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
     session.stdout.destroy();
     session.stderr.destroy();
