@@ -20,8 +20,10 @@ export function createCgroup(host: HostCgroups, path: string): void {
  * @throws ESRCH when it is gone
  */
 export async function addProcess(host: HostCgroups, path: string, pid: number): Promise<void> {
-  for (const directory of cgroupDirectories(host, path))
-    await writeFile(`${directory}/cgroup.procs`, String(pid));
+  const [first, ...others] = cgroupDirectories(host, path).map((directory) => `${directory}/cgroup.procs`);
+  if (first !== undefined) await writeFile(first, String(pid));
+  // The period has passed for all that follow at once: no thread has to wait for them.
+  for (const file of others) writeFileSync(file, String(pid));
 }
 
 /** All processes in a cgroup and below it; empty when it is gone. */
