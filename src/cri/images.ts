@@ -47,9 +47,12 @@ export function imageHandlers({ images, containerFs }: ImageHandlerDeps): ImageH
       return {};
     },
     async imageFsInfo() {
+      const containers = await containerFs();
+      // The layers of images lie beside those of containers. Two places would be two disks to a client.
+      const ofImages = { ...imageFsInfo(images), mountpoint: containers.mountpoint };
       return {
-        imageFilesystems: [imageFsToWire(imageFsInfo(images))],
-        containerFilesystems: [imageFsToWire(await containerFs())],
+        imageFilesystems: [imageFsToWire(ofImages)],
+        containerFilesystems: [imageFsToWire(containers)],
       };
     },
   };

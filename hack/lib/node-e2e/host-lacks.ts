@@ -67,11 +67,6 @@ const hostLacks: readonly HostLack[] = [
     reason: "the spec wants a cloud's credential provider and its registry",
     holds: () => true,
   },
-  {
-    spec: /KubeletSeparateDiskGC/,
-    reason: 'the spec wants images and containers on two disks',
-    holds: () => true,
-  },
 ];
 
 /** Why a spec that failed cannot pass here, or undefined. */
