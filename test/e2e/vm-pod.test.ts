@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { CriClient, rejectsWith } from './engine/cri-client.ts';
+import { criuSkipReason } from './engine/criu.ts';
 import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
 import {
   createIn,
@@ -19,7 +20,7 @@ import {
   untilFile,
   untilState,
 } from './engine/pod-steps.ts';
-import { containerSpec, idleSpec, type PodSpec } from './engine/pods.ts';
+import { containerSpec, idleSpec, podSpec, type PodSpec } from './engine/pods.ts';
 import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import '../integration/cgroups.test.ts';
 import '../integration/cni-vlan-sctp.test.ts';
@@ -31,6 +32,8 @@ const skip =
   process.env['GANTRY_TEST_HOST'] === 'vm'
     ? (engineSkipReason() ?? false)
     : 'needs cgroup v2: run it below hack/vm';
+const noCriu = skip === false ? (criuSkipReason() ?? false) : skip;
+const saved = '/var/lib/saved';
 const mebibyte = 1024 * 1024;
 const cgroupRoot = '/sys/fs/cgroup';
 
@@ -78,7 +81,8 @@ describe('a pod on cgroup v2', { skip }, () => {
     // As the kernel hands it over: no controller is passed down from the root.
     const passedDown = read(cgroupRoot, 'cgroup.subtree_control').split(' ');
     writeFileSync(join(cgroupRoot, 'cgroup.subtree_control'), passedDown.map((name) => `-${name}`).join(' '));
-    node = await startTestNode();
+    mkdirSync(saved, { mode: 0o700 });
+    node = await startTestNode(`[checkpoints]\nrestore_directories = ["${saved}"]\n`);
     cri = new CriClient();
     await pull(cri, node.images.busybox);
     empty = nodeState();
@@ -253,6 +257,29 @@ describe('a pod on cgroup v2', { skip }, () => {
     const { exitCode } = await untilState(cri, stubborn, 'CONTAINER_EXITED');
     assert.equal(exitCode, 137);
     assert.equal(existsSync(cgroup), false);
+  });
+
+  test('a restored container has cgroup, limits and profile of its request', { skip: noCriu }, async () => {
+    const config = podSpec('restored');
+    const request = { config, runtimeHandler: 'runc' };
+    const { podSandboxId: id } = await cri.call<{ podSandboxId: string }>('RunPodSandbox', request);
+    // Else its processes would need the same numbers in the pod.
+    const securityContext = { namespaceOptions: { pid: 'CONTAINER' } };
+    const first = await startIn(cri, { id, config }, idle('first', { securityContext }));
+    const location = join(saved, 'first.tar');
+    await cri.call('CheckpointContainer', { containerId: first, location });
+    const larger = { memoryLimitInBytes: 40 * mebibyte };
+    const linux = { securityContext, resources: larger };
+    const second = await startIn(cri, { id, config }, idleSpec('second', location, { linux }));
+    const cgroup = await cgroupOf(second);
+    assert.equal(cgroup, join(cgroupRoot, 'gantry', id, second));
+    assert.equal(read(cgroup, 'memory.max'), String(40 * mebibyte));
+    const current = readFileSync(`/proc/${await pidOf(cri, second)}/attr/current`, 'utf8').trim();
+    assert.equal(current, 'cri-gantry.apparmor.d (enforce)');
+    assert.equal((await exec(cri, second, 'cat', '/proc/1/cgroup')).stdout, '0::/');
+    // Saving asks for all processes of the cgroup.
+    await cri.call('CheckpointContainer', { containerId: second, location: join(saved, 'second.tar') });
+    await removePod(cri, id);
   });
 
   test('a parent that the caller names is filled, and neither limited nor removed', async () => {
