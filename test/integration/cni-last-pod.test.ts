@@ -86,7 +86,7 @@ function present(): unknown {
   const files = (directory: string): string[] => readdirSync(directory, { recursive: true }).map(String);
   return {
     links: (JSON.parse(run('ip', '-j', 'link')) as { ifname: string }[]).map(({ ifname }) => ifname).sort(),
-    routes: [run('ip', 'route', 'show', 'table', 'all'), routesOfIpv6()],
+    routes: [run('ip', '-4', 'route', 'show', 'table', 'all'), routesOfIpv6()],
     rules: run('nft', 'list', 'ruleset'),
     files: [...files(cacheDir), ...files('/run').filter((path) => !path.startsWith('net'))].sort(),
   };
