@@ -1,4 +1,5 @@
 /** What it costs to have many pods: the lists and stats that a kubelet asks for, and memory. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { prepare } from '../cri.ts';
 import type { Engine } from '../engine.ts';
 import { busyboxReference } from '../images.ts';
@@ -16,15 +17,18 @@ const questions = [
   'ListImages',
 ] as const;
 const askedPerRound = 20;
+const restMs = 40_000;
 const startedAtOnce = 4;
 
 export async function scale(context: WorkloadContext): Promise<void> {
   const { engines, measurements, podCounts, registry, say } = context;
   const pods = new Map<Engine, Pod[]>(engines.map((engine) => [engine, []]));
-  const remember = (count: number): void => {
+  const remember = async (count: number): Promise<void> => {
+    // On a node it is for hours that nothing is started.
+    await sleep(restMs);
     for (const engine of engines) measureMemory(context, engine, `${count} pods`);
   };
-  remember(0);
+  await remember(0);
   for (const count of podCounts) {
     for (const engine of engines) {
       await fill(engine, pods.get(engine) ?? [], { count, image: busyboxReference(registry) });
@@ -43,7 +47,7 @@ export async function scale(context: WorkloadContext): Promise<void> {
           measurements.add(of, durationMs);
         }
     });
-    remember(count);
+    await remember(count);
   }
   for (const engine of engines) await empty(engine, pods.get(engine) ?? []);
 }
