@@ -1,4 +1,5 @@
 import { unixNowNs } from '../lib/clock.ts';
+import { Deadline } from '../lib/deadline.ts';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId, SandboxId } from '../lib/ids.ts';
 import { untilAborted } from '../lib/keyed-lock.ts';
@@ -51,9 +52,11 @@ export async function stopContainer(
 
 /** Kills every container of a sandbox, all at once. */
 export async function stopAllContainers(deps: ContainerDeps, sandboxId: SandboxId): Promise<void> {
-  const signal = AbortSignal.timeout(stopAllDeadlineMs);
+  using deadline = new Deadline(stopAllDeadlineMs);
   const results = await Promise.allSettled(
-    containersOf(deps.store, sandboxId).map(async ({ id }) => await stopContainer(deps, id, 0, signal)),
+    containersOf(deps.store, sandboxId).map(
+      async ({ id }) => await stopContainer(deps, id, 0, deadline.signal),
+    ),
   );
   const failure = results.find((result) => result.status === 'rejected');
   if (failure !== undefined) throw failure.reason;

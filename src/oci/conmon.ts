@@ -4,6 +4,7 @@
  * sync pipe with one line of JSON for each event: `{"data": PID}`, or `{"data": -1, "message": "..."}`.
  */
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { Deadline } from '../lib/deadline.ts';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import { untilAborted } from '../lib/keyed-lock.ts';
 import { ChildPipes } from '../linux/child-pipes.ts';
@@ -170,13 +171,13 @@ export class ConmonProcess implements Disposable {
   }
 
   async #read(pipe: LinePipe, wait: Wait): Promise<ConmonAnswer> {
-    const late = wait.timeoutMs === undefined ? undefined : AbortSignal.timeout(wait.timeoutMs);
-    const signals = [late, wait.signal].filter((signal) => signal !== undefined);
+    using late = wait.timeoutMs === undefined ? undefined : new Deadline(wait.timeoutMs);
+    const signals = [late?.signal, wait.signal].filter((signal) => signal !== undefined);
     let line: string | undefined;
     try {
       line = await untilAborted(pipe.next(), AbortSignal.any(signals));
     } catch (error) {
-      if (late?.aborted !== true || wait.signal?.aborted === true) throw error;
+      if (late?.signal.aborted !== true || wait.signal?.aborted === true) throw error;
       const message = `${wait.what}: conmon did not answer within ${wait.timeoutMs} ms`;
       throw new EngineError('deadline-exceeded', message, { cause: error });
     }

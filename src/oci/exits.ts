@@ -10,6 +10,7 @@ import { EventSource } from '../lib/events.ts';
 import { openProcess, signalProcess, watchExit } from '../linux/pidfd.ts';
 import { close } from '../linux/libc.ts';
 import type { Poller } from '../linux/poll.ts';
+import { outsideRequest } from '../telemetry/traces/phase.ts';
 import type { MonitoredContainer, StoredProcess } from './monitor.ts';
 
 /** One end of a container. */
@@ -79,8 +80,10 @@ export class ExitWatcher implements Disposable {
    */
   track(id: string, processes: MonitoredContainer): void {
     this.#tracked.set(id, processes);
-    this.#report(this.#follow(id, processes));
-    this.#report(this.#endHungMonitor(id, processes));
+    outsideRequest(() => {
+      this.#report(this.#follow(id, processes));
+      this.#report(this.#endHungMonitor(id, processes));
+    });
   }
 
   /** Deletes the exit file and all memory of the container. Idempotent. */

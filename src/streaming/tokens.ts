@@ -1,6 +1,7 @@
 /** One-time tokens: who holds one may open one stream, once, for a short time. */
 import { randomBytes } from 'node:crypto';
 import { EngineError } from '../lib/errors.ts';
+import { outsideRequest } from '../telemetry/traces/phase.ts';
 
 const maxPending = 1000;
 
@@ -20,7 +21,9 @@ export class Tokens<Request> implements Disposable {
         `${maxPending} streaming requests wait for their client: try again later`,
       );
     const token = randomBytes(24).toString('base64url');
-    const timer = setTimeout(() => this.#pending.delete(token), this.#timeToLiveMs).unref();
+    const timer = outsideRequest(() =>
+      setTimeout(() => this.#pending.delete(token), this.#timeToLiveMs).unref(),
+    );
     this.#pending.set(token, { request, timer });
     return token;
   }

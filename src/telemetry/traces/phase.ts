@@ -18,6 +18,11 @@ export function withTrace<T>(trace: OpenTrace, work: () => T): T {
   return enclosing.run({ trace, index: -1 }, work);
 }
 
+/** Begins what outlives the request that asked for it, and would keep its trace for as long. */
+export function outsideRequest<T>(work: () => T): T {
+  return enclosing.exit(work);
+}
+
 /** The same bytes, whose reading is a phase: from the first to the last one, or until the reader leaves. */
 export async function* phaseOfStream<T>(name: string, source: AsyncIterable<T>): AsyncGenerator<T> {
   const around = enclosing.getStore();
