@@ -23,13 +23,25 @@ const root = join(import.meta.dirname, '../..');
 const missing = [...missingImageSources(), 'dist/main.js'].filter((path) => !existsSync(path));
 const skip = missing.length === 0 ? false : `this machine lacks ${missing.join(', ')}`;
 
+/** What hack/vm ends with when not its command but the machine failed. */
+const machineDied = 125;
+const maxDeaths = 2;
+
 interface Boot {
   readonly output: readonly string[];
   readonly exitCode: number | null;
 }
 
-/** Boots on the disk; `onWorking` is called when work is under way. */
-async function boot(
+/** Boots on the disk. A machine that dies by itself, as emulation does now and then, has lost its power too: it boots again. */
+async function boot(...args: Parameters<typeof bootOnce>): Promise<Boot> {
+  for (let deaths = 0; ; deaths += 1) {
+    const ended = await bootOnce(...args);
+    if (ended.exitCode !== machineDied || deaths === maxDeaths) return ended;
+  }
+}
+
+/** `onWorking` is called when work is under way. */
+async function bootOnce(
   disk: string,
   mode: 'work' | 'last',
   onWorking: (cut: () => void) => void,
