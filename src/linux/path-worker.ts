@@ -9,6 +9,7 @@ import { quote } from '../lib/ids.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 import { SyscallError } from './errors.ts';
 import { leaveBehindAtExit, waitForAtExit } from './hung-threads.ts';
+import { IdleThreads } from './idle-threads.ts';
 import type {
   PathArgs,
   PathEnvelope,
@@ -26,22 +27,15 @@ interface PathWorkersOptions {
   readonly maxStuck?: number;
   /** Threads kept for the next call. */
   readonly maxIdle?: number;
-  /** For how long: each takes several megabytes. */
+  /** For how long. */
   readonly idleMs?: number;
-}
-
-interface IdleWorker {
-  readonly worker: Worker;
-  readonly timer: NodeJS.Timeout;
 }
 
 export class PathWorkers implements AsyncDisposable {
   readonly #permits: Semaphore;
   readonly #maxStuck: number;
   readonly #maxIdle: number;
-  readonly #idleMs: number;
-  /** The one that was used last is the next: the others come to their end. */
-  readonly #idle: IdleWorker[] = [];
+  readonly #idle: IdleThreads;
   readonly #active = new Set<Promise<unknown>>();
   /** Threads that were given up, with the path that they hang on. */
   readonly #stuck = new Map<Worker, string>();
@@ -51,7 +45,7 @@ export class PathWorkers implements AsyncDisposable {
     this.#permits = new Semaphore(options.maxActive ?? 8);
     this.#maxStuck = options.maxStuck ?? 32;
     this.#maxIdle = options.maxIdle ?? 2;
-    this.#idleMs = options.idleMs ?? 30_000;
+    this.#idle = new IdleThreads(options.idleMs ?? 30_000);
   }
 
   /**
@@ -75,6 +69,11 @@ export class PathWorkers implements AsyncDisposable {
     }
   }
 
+  /** How many threads exist without work. */
+  get idleWorkers(): number {
+    return this.#idle.count;
+  }
+
   /** The paths that threads hang on. They do not keep the process from exiting. */
   get stuckPaths(): readonly string[] {
     return [...this.#stuck.values()];
@@ -84,14 +83,13 @@ export class PathWorkers implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     await Promise.allSettled(this.#active);
-    for (const { timer } of this.#idle) clearTimeout(timer);
-    await Promise.all(this.#idle.splice(0).map(async ({ worker }) => await worker.terminate()));
+    await this.#idle.endAll();
   }
 
   async #queue(request: PathRequest, timeoutMs: number): Promise<PathResult<PathOperation>> {
     using _ = await this.#permits.acquire();
     this.#refuseIfStuck(request.args.path);
-    const worker = this.#take();
+    const worker = this.#idle.take() ?? startWorker();
     const isAbandoned = new Int32Array(new SharedArrayBuffer(4));
     const answer = ask(worker, { request, isAbandoned });
     const reply = await withDeadline(answer, timeoutMs);
@@ -119,31 +117,9 @@ export class PathWorkers implements AsyncDisposable {
     }
   }
 
-  #take(): Worker {
-    const idle = this.#idle.pop();
-    if (idle === undefined) return startWorker();
-    clearTimeout(idle.timer);
-    idle.worker.ref();
-    return idle.worker;
-  }
-
   #putBack(worker: Worker): void {
-    if (this.#isClosed || this.#idle.length >= this.#maxIdle) {
-      void worker.terminate();
-      return;
-    }
-    worker.unref();
-    const end = (): void => {
-      this.#idle.splice(this.#idle.indexOf(idle), 1);
-      void worker.terminate();
-    };
-    const idle: IdleWorker = { worker, timer: setTimeout(end, this.#idleMs).unref() };
-    this.#idle.push(idle);
-  }
-
-  /** Threads that wait for the next call. */
-  get idleWorkers(): number {
-    return this.#idle.length;
+    if (this.#isClosed || this.#idle.count >= this.#maxIdle) void worker.terminate();
+    else this.#idle.keep(worker);
   }
 
   #giveUp(

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { EngineError } from '../../lib/errors.ts';
 import { untilAborted } from '../../lib/keyed-lock.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
+import { IdleThreads } from '../../linux/idle-threads.ts';
 import { workerUrl } from '../../linux/worker-url.ts';
 import type { FromWorker, JobResult, LayerJob, ToWorker } from './layer-jobs.ts';
 
@@ -19,15 +20,14 @@ interface RunOptions {
  * by its worker before the call rejects.
  */
 export class LayerWorkers implements AsyncDisposable {
-  readonly #idleMs: number;
   readonly #permits: Semaphore;
-  readonly #idle = new Map<Worker, NodeJS.Timeout>();
+  readonly #idle: IdleThreads;
   readonly #busy = new Set<Worker>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
 
   constructor(options: { readonly maxWorkers: number; readonly idleMs?: number }) {
-    this.#idleMs = options.idleMs ?? 30_000;
+    this.#idle = new IdleThreads(options.idleMs ?? 30_000);
     this.#permits = new Semaphore(options.maxWorkers);
   }
 
@@ -46,7 +46,7 @@ export class LayerWorkers implements AsyncDisposable {
 
   /** How many threads exist without work. */
   get idleWorkers(): number {
-    return this.#idle.size;
+    return this.#idle.count;
   }
 
   /**
@@ -62,15 +62,12 @@ export class LayerWorkers implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new EngineError('unavailable', 'the layer workers are shutting down'));
     await Promise.allSettled(this.#running);
-    const idle = [...this.#idle];
-    this.#idle.clear();
-    for (const [, timer] of idle) clearTimeout(timer);
-    await Promise.all(idle.map(async ([worker]) => await worker.terminate()));
+    await this.#idle.endAll();
   }
 
   async #queue(job: LayerJob, options: Conversation['options']): Promise<unknown> {
     using _ = await this.#turn(options);
-    const worker = this.#take();
+    const worker = this.#idle.take() ?? startWorker();
     let isReusable = false;
     this.#busy.add(worker);
     try {
@@ -82,7 +79,7 @@ export class LayerWorkers implements AsyncDisposable {
       throw error instanceof WorkerDeath ? error.reason : error;
     } finally {
       this.#busy.delete(worker);
-      if (isReusable) this.#putBack(worker);
+      if (isReusable) this.#idle.keep(worker);
       else await worker.terminate();
     }
   }
@@ -99,26 +96,11 @@ export class LayerWorkers implements AsyncDisposable {
       throw error;
     }
   }
+}
 
-  #take(): Worker {
-    for (const [worker, timer] of this.#idle) {
-      clearTimeout(timer);
-      this.#idle.delete(worker);
-      worker.ref();
-      return worker;
-    }
-    // Descriptors are made and closed by FFI too, which Node's tracking does not see.
-    return new Worker(workerUrl('./layer.worker', import.meta.url), { trackUnmanagedFds: false });
-  }
-
-  #putBack(worker: Worker): void {
-    worker.unref();
-    const end = (): void => {
-      this.#idle.delete(worker);
-      void worker.terminate();
-    };
-    this.#idle.set(worker, setTimeout(end, this.#idleMs).unref());
-  }
+/** Without tracking: descriptors are made and closed by FFI too, which Node's tracking does not see. */
+function startWorker(): Worker {
+  return new Worker(workerUrl('./layer.worker', import.meta.url), { trackUnmanagedFds: false });
 }
 
 /** The worker is gone or unfit; what was asked of it did not happen as a whole. */
