@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { type ImageId, newSandboxId } from '../lib/ids.ts';
-import { RecordDatabase } from '../lib/records.ts';
+import { temporaryDatabase } from '../lib/testing/temporary-database.ts';
 import { type Sandbox, openSandboxStore } from '../sandbox/sandbox.ts';
 import { type Container, openContainerStore, processesOf } from './container.ts';
 import { createContainer } from './create.ts';
@@ -16,12 +15,7 @@ const nothing = async (): Promise<void> => {};
 
 /** Drivers that only say what they are asked, around real stores with one ready pod. */
 function deps(t: TestContext, said: string[]): { deps: ContainerDeps; sandboxId: string } {
-  const directory = mkdtempSync(join(tmpdir(), 'gantry-create-'));
-  const database = RecordDatabase.open(join(directory, 'state.db'));
-  t.after(() => {
-    database[Symbol.dispose]();
-    rmSync(directory, { recursive: true });
-  });
+  const { directory, database } = temporaryDatabase(t);
   const onError = (error: unknown): void => assert.fail(String(error));
   const sandboxes = openSandboxStore(database, onError);
   const id = newSandboxId();

@@ -1,10 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { isKind } from '../lib/errors.ts';
-import { RecordDatabase } from '../lib/records.ts';
+import { temporaryDatabase } from '../lib/testing/temporary-database.ts';
 import { processStartTicks } from '../linux/pidfd.ts';
 import type { StoredProcess } from '../oci/monitor.ts';
 import type { SandboxDeps } from './deps.ts';
@@ -29,12 +26,7 @@ const config: PodConfig = {
 
 /** A pod on the node's own network and IPC, whose PID namespace this process holds. */
 function depsWith(t: TestContext, holder: StoredProcess): SandboxDeps {
-  const directory = mkdtempSync(join(tmpdir(), 'gantry-run-'));
-  const database = RecordDatabase.open(join(directory, 'state.db'));
-  t.after(() => {
-    database[Symbol.dispose]();
-    rmSync(directory, { recursive: true });
-  });
+  const { directory, database } = temporaryDatabase(t);
   const nothing = async (): Promise<void> => {};
   return {
     store: openSandboxStore(database, (error) => assert.fail(String(error))),

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { isKind } from '../../lib/errors.ts';
 import { type ContainerId, type ImageId, newContainerId, newSandboxId } from '../../lib/ids.ts';
-import { RecordDatabase } from '../../lib/records.ts';
+import { temporaryDatabase } from '../../lib/testing/temporary-database.ts';
 import type { Spec } from '../../oci/spec-types.ts';
 import { openSandboxStore, type Sandbox, sandboxPaths } from '../../sandbox/sandbox.ts';
 import { type Container, containerPaths, openContainerStore } from '../container.ts';
@@ -23,12 +22,7 @@ type Images = Readonly<Record<string, Buffer>>;
 
 /** A node with one pod, a container in it that is being made, and drivers that only note what they are asked. */
 function node(t: TestContext, more: Partial<Checkpoints> = {}) {
-  const directory = mkdtempSync(join(tmpdir(), 'gantry-stand-by-'));
-  const database = RecordDatabase.open(join(directory, 'state.db'));
-  t.after(() => {
-    database[Symbol.dispose]();
-    rmSync(directory, { recursive: true });
-  });
+  const { directory, database } = temporaryDatabase(t);
   const onError = (error: unknown): void => assert.fail(String(error));
   const sandboxes = openSandboxStore(database, onError);
   const sandboxId = newSandboxId();
