@@ -19,6 +19,9 @@ export const pathDirectory = O_PATH | constants.O_DIRECTORY | O_CLOEXEC;
 /** Opens a directory itself, to be listed; a symlink in its place is refused. */
 export const readDirectory = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | O_CLOEXEC;
 
+/** Opens a file of a tree that others may shape; a symlink in its place is refused, and a FIFO does not block. */
+export const readFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | O_CLOEXEC;
+
 const RESOLVE_NO_MAGICLINKS = 0x02n;
 const RESOLVE_BENEATH = 0x08n;
 const RESOLVE_IN_ROOT = 0x10n;

@@ -17,6 +17,7 @@ import {
   openInRoot,
   pathDirectory,
   readDirectory,
+  readFile,
   readlinkat,
   symlinkat,
   utimensat,
@@ -44,7 +45,6 @@ const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const createNew =
   constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | O_CLOEXEC;
-const readFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | O_CLOEXEC;
 
 const lseek = bind<[fd: number, offset: number, whence: number]>(
   'off_t lseek(int fd, off_t offset, int whence)',

@@ -1,14 +1,12 @@
-import { closeSync, constants, createReadStream, createWriteStream, fstatSync, openSync } from 'node:fs';
+import { closeSync, createReadStream, createWriteStream, fstatSync, openSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { EngineError } from '../../lib/errors.ts';
-import { openBeneath, pathDirectory, readDirectory } from '../../linux/at.ts';
-import { O_CLOEXEC } from '../../linux/libc.ts';
+import { openBeneath, pathDirectory, readDirectory, readFile } from '../../linux/at.ts';
 import { archiveFiles } from './archive-files.ts';
 import { defaultArchiveLimits } from './archive-parts.ts';
 
-const openFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | O_CLOEXEC;
 const chunkBytes = 1024 ** 2;
 
 export interface CopyImageFilesRequest {
@@ -80,7 +78,7 @@ function tryOpenFile(
   root: number,
   name: string,
 ): { readonly fd: number; readonly bytes: number } | undefined {
-  const fd = tryOpen(root, name, openFile);
+  const fd = tryOpen(root, name, readFile);
   if (fd === undefined) return undefined;
   const status = fstatSync(fd);
   if (status.isFile()) return { fd, bytes: status.size };

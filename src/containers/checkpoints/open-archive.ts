@@ -1,11 +1,8 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { relative } from 'node:path';
 import { EngineError, errnoOf } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
-import { openBeneath, pathDirectory } from '../../linux/at.ts';
-import { O_CLOEXEC } from '../../linux/libc.ts';
-
-const openFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | O_CLOEXEC;
+import { openBeneath, pathDirectory, readFile } from '../../linux/at.ts';
 
 /**
  * Opens an archive below one of `directories`: no `..` and no symlink leads out of it. The descriptor is the caller's.
@@ -21,7 +18,7 @@ export function openArchive(directories: readonly string[], path: string): numbe
   let root: number | undefined;
   try {
     root = openSync(folder, pathDirectory);
-    return openBeneath(root, relative(folder, path), openFile);
+    return openBeneath(root, relative(folder, path), readFile);
   } catch (error) {
     const code = errnoOf(error) ?? '';
     // A symlink that leads out of the folder, or is the archive itself.
