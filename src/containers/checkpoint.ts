@@ -1,5 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Deadline } from '../lib/deadline.ts';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import { podIds } from '../sandbox/user-namespace.ts';
@@ -45,13 +46,13 @@ export async function checkpointContainer(
   await mustBeAble(deps, container);
   mustHaveNodeIds(deps, container);
   const limitMs = timeoutMs === 0 ? longestMs : Math.min(timeoutMs, longestMs);
-  const ended = AbortSignal.timeout(limitMs);
+  using deadline = new Deadline(limitMs);
   try {
     await using archive = new NewArchive(location);
-    await save(deps, { container, archive, timeoutMs: limitMs }, AbortSignal.any([signal, ended]));
+    await save(deps, { container, archive, timeoutMs: limitMs }, AbortSignal.any([signal, deadline.signal]));
     await archive.commit();
   } catch (error) {
-    if (!ended.aborted || signal.aborted) throw error;
+    if (!deadline.signal.aborted || signal.aborted) throw error;
     const message = `checkpoint container ${id}: not done within ${limitMs / 1000} s`;
     throw new EngineError('deadline-exceeded', message, { cause: error });
   }

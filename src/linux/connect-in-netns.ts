@@ -1,5 +1,6 @@
 /** A TCP connection to what listens on a pod's loopback, from inside the pod's network namespace. */
 import { Socket } from 'node:net';
+import { Deadline } from '../lib/deadline.ts';
 import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import { SyscallError } from './errors.ts';
 import { bind, close } from './libc.ts';
@@ -37,8 +38,8 @@ export interface ConnectRequest {
  */
 export async function connectInNetns(request: ConnectRequest, signal?: AbortSignal): Promise<Socket> {
   const { host, port, timeoutMs } = request;
-  const deadline = AbortSignal.timeout(timeoutMs);
-  const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
+  using deadline = new Deadline(timeoutMs);
+  const either = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
   const hosts: readonly LoopbackHost[] = host === undefined ? ['127.0.0.1', '::1'] : [host];
   let failure: unknown;
   for (const next of hosts) {
@@ -48,11 +49,11 @@ export async function connectInNetns(request: ConnectRequest, signal?: AbortSign
       signal?.throwIfAborted();
       // What IPv4 says tells more than that there is no IPv6.
       failure ??= error;
-      if (deadline.aborted) break;
+      if (deadline.signal.aborted) break;
     }
   }
   const where = `port ${port} of the pod (${hosts.join(', ')})`;
-  if (deadline.aborted) {
+  if (deadline.signal.aborted) {
     const message = `cannot connect to ${where}: no answer within ${timeoutMs} ms`;
     throw new EngineError('deadline-exceeded', message, { cause: failure });
   }

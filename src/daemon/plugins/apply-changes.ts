@@ -2,6 +2,7 @@ import type { ContainerUpdate } from '../../gen/nri/v1alpha1/api.ts';
 import type { ContainerDeps } from '../../containers/deps.ts';
 import { stopContainer } from '../../containers/stop.ts';
 import { applyLimits } from '../../containers/update.ts';
+import { Deadline } from '../../lib/deadline.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { parseContainerId } from '../../lib/ids.ts';
 import type { Changes } from '../../nri/plugin-set.ts';
@@ -36,13 +37,15 @@ export async function applyChanges(
 async function applyUpdate(deps: ContainerDeps, { containerId, linux }: ContainerUpdate): Promise<void> {
   if (linux?.resources === undefined) return;
   const resources = resourcesFromWire(linux.resources);
-  await applyLimits(deps, parseContainerId(containerId), resources, AbortSignal.timeout(timeoutMs));
+  using deadline = new Deadline(timeoutMs);
+  await applyLimits(deps, parseContainerId(containerId), resources, deadline.signal);
 }
 
 async function evict(deps: ContainerDeps, log: Log, containerId: string, reason: string): Promise<void> {
   try {
     log.warn({ container: containerId, reason: reason.slice(0, 1000) }, 'an NRI plugin evicts a container');
-    await stopContainer(deps, parseContainerId(containerId), 0, AbortSignal.timeout(timeoutMs));
+    using deadline = new Deadline(timeoutMs);
+    await stopContainer(deps, parseContainerId(containerId), 0, deadline.signal);
   } catch (error) {
     log.warn({ container: containerId, error: messageOf(error) }, 'an NRI plugin’s eviction failed');
   }

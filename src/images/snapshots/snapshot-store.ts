@@ -12,10 +12,10 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { Deadline } from '../../lib/deadline.ts';
 import { EngineError, errnoOf } from '../../lib/errors.ts';
 import type { ChainId, ContainerId } from '../../lib/ids.ts';
-import { KeyedLock } from '../../lib/keyed-lock.ts';
+import { KeyedLock, untilAborted } from '../../lib/keyed-lock.ts';
 import type { PathWorkers } from '../../linux/path-worker.ts';
 import { layerDirectoryName, type LayerRecord, readLayerRecord } from '../layers/layer-record.ts';
 import { LayerWorkers } from '../layers/layer-workers.ts';
@@ -131,12 +131,8 @@ export class SnapshotStore implements AsyncDisposable {
 
   /** Breaks off what is not deleted soon: the next start goes on with it. Mounts stay: containers live on without the daemon. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const grace = new AbortController();
-    await Promise.race([
-      this.deleted(),
-      sleep(this.#deletionGraceMs, undefined, grace).catch(() => undefined),
-    ]);
-    grace.abort();
+    using grace = new Deadline(this.#deletionGraceMs);
+    await untilAborted(this.deleted(), grace.signal).catch(() => undefined);
     this.#isClosing = true;
     await this.#removers.breakOff();
     await this.workers[Symbol.asyncDispose]();
