@@ -26,8 +26,6 @@ const killTimeoutMs = 10_000;
 const removeTimeoutMs = 10_000;
 
 export interface EngineCgroups {
-  /** Whether cgroup v2 is the only hierarchy of this host. */
-  readonly isUnified: boolean;
   readonly forSandboxes: SandboxDeps['cgroups'];
   readonly forContainers: ContainerDeps['cgroups'];
   /** Only in cgroups v2 that systemd does not manage: else limits go through the runtime, which knows v1's files and tells systemd. */
@@ -58,7 +56,6 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
   };
   const expectContainers = moveExpecter(host);
   return {
-    isUnified: host.layout === 'unified',
     forSandboxes: {
       expectContainers,
       forPod: (id, requested) => podCgroupParent(driver, requested, id),

@@ -206,7 +206,7 @@ function containerDeps(
 }
 
 function checkpointsOf(
-  { directories, images, cgroups, config }: EngineParts,
+  { directories, images, cgroups, config, host }: EngineParts,
   runtimes: RuntimesOptions,
 ): ContainerDeps['checkpoints'] {
   const { restore_directories: folders, restore_images: isRestoringImages } = config.checkpoints;
@@ -215,7 +215,7 @@ function checkpointsOf(
     sources: { directories: folders, images: isRestoringImages },
     layers: images.forCheckpoints,
     cgroupPath: (cgroupsPath: string) => cgroups.pathOf(cgroupsPath),
-    hasUnifiedCgroups: cgroups.isUnified,
+    hasUnifiedCgroups: host.layout === 'unified',
     stateDirectory: directories.state,
   };
   return createCheckpoints(own, runtimes);
