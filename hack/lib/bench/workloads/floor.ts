@@ -1,7 +1,7 @@
 /** What no engine can go below: the same work by the kernel, the runtime and tar alone. */
 import { execFileSync } from 'node:child_process';
 import { closeSync, cpSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NamespaceThread } from '../../../../src/linux/namespace-thread.ts';
 import { createVeth, deleteLink, getLink } from '../../../../src/linux/netlink/links.ts';
@@ -97,7 +97,7 @@ async function tarAlone(
     mkdirSync(target);
     await timed(context, `${program} and tar, ${urls.length} layers`, () => {
       const lines = urls.map((url, index) => `${url}\n${program}\n${join(target, String(index))}`).join('\n');
-      execFileSync('xargs', ['-P2', '-n3', 'sh', '-c', script], {
+      execFileSync('xargs', [`-P${availableParallelism()}`, '-n3', 'sh', '-c', script], {
         input: lines,
         stdio: ['pipe', 'inherit', 'inherit'],
       });
