@@ -10,6 +10,7 @@ import { newContainerId, newSandboxId, parseDigest } from '../lib/ids.ts';
 import { RecordDatabase } from '../lib/records.ts';
 import { openSandboxStore } from '../sandbox/sandbox.ts';
 import { CpuRates } from '../stats/cpu-rates.ts';
+import { parseNetworkCounters } from '../stats/network-counters.ts';
 import type { UsageDeps } from '../stats/usage.ts';
 import { metricsHandlers } from './metrics.ts';
 
@@ -67,7 +68,7 @@ function makeNode(root: string, database: RecordDatabase, pods: number): UsageDe
       usedInodes: 2,
       timestampMs: measuredAtMs,
     }),
-    readFileInNetns: async () => Buffer.from('  eth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n'),
+    interfaces: { read: async () => parseNetworkCounters('  eth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n') },
   };
 }
 

@@ -30,6 +30,7 @@ import { holderEnded } from '../sandbox/holder-ended.ts';
 import { createPidHolder } from '../sandbox/pid-holder.ts';
 import type { SandboxStore } from '../sandbox/sandbox.ts';
 import { CpuRates } from '../stats/cpu-rates.ts';
+import { PodInterfaces } from '../stats/pod-interfaces.ts';
 import { followDeletions, type UsageDeps } from '../stats/usage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { EngineCgroups } from './cgroups.ts';
@@ -90,8 +91,11 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
   const containerExits = stack.use(new ContainerExits(exitSource(exits), () => containers, log));
   const plugins = enginePlugins(parts, () => containers, stack);
   const containers = containerDeps(parts, runtimes, { exits: containerExits, plugins });
-  const sandboxes = sandboxDeps(parts, { exec, containers, exits, plugins });
-  const usage = usageDeps(parts);
+  const interfaces = stack.use(
+    new PodInterfaces(async (netnsPath, path) => await parts.thread.openFile(netnsPath, path)),
+  );
+  const sandboxes = sandboxDeps(parts, interfaces, { exec, containers, exits, plugins });
+  const usage = usageDeps(parts, interfaces);
   stack.use(exits.exits.subscribe(({ id }) => void holderEnded(sandboxes, parseSandboxId(id), log)));
   stack.use(followDeletions(usage));
   stack.use(parts.images.followRemovals(stores.containers));
@@ -223,6 +227,7 @@ function checkpointsOf(
 
 function sandboxDeps(
   parts: EngineParts,
+  interfaces: PodInterfaces,
   { exec, containers, exits, plugins }: Pick<Engine, 'exec' | 'containers' | 'exits' | 'plugins'>,
 ): SandboxDeps {
   const { directories, stores, networks, cgroups, thread, poller, runtimes, config } = parts;
@@ -235,6 +240,7 @@ function sandboxDeps(
         ids === undefined
           ? void (await thread.pin(request))
           : await pinInUserNamespace({ thread, poller }, ids, request),
+      release: (id) => interfaces.release(id),
     },
     networks: {
       attach: async (request, signal) => await networks.attach(request, signal),
@@ -264,7 +270,10 @@ function sandboxDeps(
   };
 }
 
-function usageDeps({ host, stores, cgroups, thread, images, directories }: EngineParts): UsageDeps {
+function usageDeps(
+  { host, stores, cgroups, images, directories }: EngineParts,
+  interfaces: PodInterfaces,
+): UsageDeps {
   return {
     host,
     containers: stores.containers,
@@ -286,6 +295,6 @@ function usageDeps({ host, stores, cgroups, thread, images, directories }: Engin
         throw error;
       }
     },
-    readFileInNetns: async (netnsPath, path) => await thread.readFile(netnsPath, path),
+    interfaces,
   };
 }

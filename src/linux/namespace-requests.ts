@@ -22,19 +22,15 @@ export type NamespaceRequest =
       readonly protocol: number;
     }
   | { readonly operation: 'write-sysctl'; readonly netnsPath: string; readonly sysctl: Sysctl }
-  | {
-      readonly operation: 'read-file';
-      readonly netnsPath: string;
-      readonly path: string;
-      readonly maxBytes: number;
-    };
+  | { readonly operation: 'open-file'; readonly netnsPath: string; readonly path: string };
 
 export interface NamespaceWorkerData {
   /** 1 when nobody waits for the thread's work any more: what has not been pinned by then is not. */
   readonly isAbandoned: Int32Array<SharedArrayBuffer>;
 }
 
-export type NamespaceResult = number | Uint8Array | undefined;
+/** The descriptor of what was opened. */
+export type NamespaceResult = number | undefined;
 
 export type NamespaceOutcome =
   | { readonly ok: true; readonly result: NamespaceResult }

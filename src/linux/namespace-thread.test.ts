@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   readdirSync,
   readlinkSync,
   rmSync,
@@ -47,6 +48,15 @@ async function inside(pins: Record<'net' | 'ipc' | 'uts', string>, ...argv: stri
   return (await execute('nsenter', [...options, ...argv])).stdout.trim();
 }
 
+async function textIn(from: NamespaceThread, netnsPath: string, path: string): Promise<string> {
+  const fd = await from.openFile(netnsPath, path);
+  try {
+    return readFileSync(fd, 'utf8');
+  } finally {
+    closeSync(fd);
+  }
+}
+
 describe('NamespaceThread', () => {
   test('a call that hangs fails by its deadline, and the next one has another thread', async () => {
     const own = await NamespaceThread.start({ deadlineMs: 3000 });
@@ -54,16 +64,16 @@ describe('NamespaceThread', () => {
     await execute('mkfifo', [fifo]);
     // Warm: the deadline is not for starting the thread.
     const { net } = await thread.pin({ kinds: ['net'], directory: `${directory}/hanging` });
-    const hung = own.readFile(net, fifo);
-    const next = own.readFile(net, '/proc/net/dev');
+    const hung = own.openFile(net, fifo);
+    const next = textIn(own, net, '/proc/net/dev');
     await assert.rejects(
       hung,
-      (error) => isKind(error, 'deadline-exceeded') && /read-file .*hanging\/net/.test(String(error)),
+      (error) => isKind(error, 'deadline-exceeded') && /open-file .*hanging\/net/.test(String(error)),
     );
-    assert.match((await next).toString(), /lo:/);
+    assert.match(await next, /lo:/);
     // Lets the hung one come back: it ends, and its late answer is nobody's.
     closeSync(openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK));
-    assert.match((await own.readFile(net, '/proc/net/dev')).toString(), /lo:/);
+    assert.match(await textIn(own, net, '/proc/net/dev'), /lo:/);
     await own[Symbol.asyncDispose]();
     await thread.unpin([net]);
   });
@@ -145,9 +155,9 @@ describe('NamespaceThread', () => {
     const file = '/proc/sys/net/ipv4/conf/lo/route_localnet';
     const host = await readFile(file, 'latin1');
     await thread.writeSysctl(pins.net, 'net.ipv4.conf.lo.route_localnet', '1');
-    assert.equal((await thread.readFile(pins.net, file)).toString(), '1\n');
+    assert.equal(await textIn(thread, pins.net, file), '1\n');
     assert.equal(await readFile(file, 'latin1'), host);
-    const links = (await thread.readFile(pins.net, '/proc/net/dev')).toString().match(/^\s*\S+:/gm);
+    const links = (await textIn(thread, pins.net, '/proc/net/dev')).match(/^\s*\S+:/gm);
     assert.deepEqual(
       links?.filter((name) => name.includes('eth') || name.includes('ens')),
       [],
@@ -161,6 +171,16 @@ describe('NamespaceThread', () => {
     });
     await assert.rejects(thread.writeSysctl(pins.net, 'kernel.shmmax', '1'), { kind: 'invalid-argument' });
     await thread.unpin([pins.net]);
+  });
+
+  test('what was opened outlives the thread', async () => {
+    const own = await NamespaceThread.start();
+    const { net } = await own.pin({ kinds: ['net'], directory: `${directory}/outlived` });
+    const fd = await own.openFile(net, '/proc/net/dev');
+    await own.unpin([net]);
+    await own[Symbol.asyncDispose]();
+    assert.match(readFileSync(fd, 'utf8'), /lo:/);
+    closeSync(fd);
   });
 
   test('a failure leaves nothing behind and the thread at home', async () => {
@@ -178,7 +198,7 @@ describe('NamespaceThread', () => {
       (error: Error) =>
         isKind(error, 'failed-precondition') && error.message.includes(`${directory}/bad/uts`),
     );
-    await assert.rejects(thread.readFile('/proc/self/ns/net', '/proc/net/no-such'), { code: 'ENOENT' });
+    await assert.rejects(thread.openFile('/proc/self/ns/net', '/proc/net/no-such'), { code: 'ENOENT' });
     assert.deepEqual(namespacesOfThreads(), host);
   });
 

@@ -46,7 +46,6 @@ interface Waiting {
 }
 
 const maxHostnameBytes = 64;
-const maxFileBytes = 16 * 1024 * 1024;
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const NETLINK_ROUTE = 0;
@@ -121,9 +120,17 @@ export class NamespaceThread implements AsyncDisposable {
 
   /** A socket that stays in the namespace, close-on-exec. The caller closes it. */
   async openSocket(netnsPath: string, { family, type, protocol }: SocketRequest): Promise<number> {
-    const fd = await this.#ask({ operation: 'open-socket', netnsPath, family, type, protocol });
-    if (typeof fd !== 'number') throw new EngineError('internal', `no socket came from ${netnsPath}`);
-    return fd;
+    return await this.#open({ operation: 'open-socket', netnsPath, family, type, protocol });
+  }
+
+  /**
+   * Opens a file for reading as it is seen from inside the namespace, `/proc/net/...` or `/proc/sys/net/...`, close-on-exec. It stays the
+   * namespace's, and one of /proc/net keeps the namespace alive. The caller closes it.
+   */
+  async openFile(netnsPath: string, path: string): Promise<number> {
+    // /proc/net is that of the process's main thread.
+    const own = path.replace(/^\/proc\/(?:self\/)?net\//, '/proc/thread-self/net/');
+    return await this.#open({ operation: 'open-file', netnsPath, path: own });
   }
 
   /** Sets a `net.*` parameter of the namespace. Throws EngineError invalid-argument for a name or value that the kernel does not take. */
@@ -134,14 +141,6 @@ export class NamespaceThread implements AsyncDisposable {
     await this.#ask({ operation: 'write-sysctl', netnsPath, sysctl });
   }
 
-  /** A file as seen from inside the namespace, at most 16 MiB of it: `/proc/net/...` or `/proc/sys/net/...`. */
-  async readFile(netnsPath: string, path: string): Promise<Buffer> {
-    // /proc/net is that of the process's main thread.
-    const own = path.replace(/^\/proc\/(?:self\/)?net\//, '/proc/thread-self/net/');
-    const bytes = await this.#ask({ operation: 'read-file', netnsPath, path: own, maxBytes: maxFileBytes });
-    return bytes instanceof Uint8Array ? Buffer.from(bytes) : Buffer.alloc(0);
-  }
-
   /** Finishes what has been asked, then ends the thread. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#closed) {
@@ -150,6 +149,13 @@ export class NamespaceThread implements AsyncDisposable {
     }
     await this.#idle.promise;
     await this.#hand?.worker.terminate();
+  }
+
+  async #open(request: Extract<NamespaceRequest, { readonly netnsPath: string }>): Promise<number> {
+    const fd = await this.#ask(request);
+    if (fd === undefined)
+      throw new EngineError('internal', `${request.operation} ${request.netnsPath} gave no descriptor`);
+    return fd;
   }
 
   async #ask(request: NamespaceRequest): Promise<NamespaceResult> {
@@ -211,8 +217,7 @@ export class NamespaceThread implements AsyncDisposable {
     leaveBehindAtExit(worker);
     worker.on('message', (reply: NamespaceReply) => {
       // Nobody is left to close what was opened too late.
-      if (request.operation === 'open-socket' && reply.ok && typeof reply.result === 'number')
-        closeSync(reply.result);
+      if (reply.ok && reply.result !== undefined) closeSync(reply.result);
       void worker.terminate();
     });
     worker.once('exit', () => {

@@ -2,10 +2,10 @@
  * The one thread that changes namespaces. Everything between entering one and going back is a synchronous call on this very thread:
  * anything that runs in libuv's pool would run in the host's namespaces, or take the pool along. `/proc/self` is the main thread here.
  */
-import { closeSync, constants, mkdirSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { EngineError, errnoOf } from '../lib/errors.ts';
-import { bind, close } from './libc.ts';
+import { bind, close, O_CLOEXEC } from './libc.ts';
 import {
   type NamespaceReply,
   type NamespaceRequest,
@@ -21,6 +21,10 @@ const sethostname = bind<[name: Uint8Array, length: number]>('int sethostname(co
 const socket = bind<[family: number, type: number, protocol: number]>(
   'int socket(int domain, int type, int protocol)',
 );
+/** What Node opens on a thread it closes when the thread ends. */
+const open = bind<[path: string, flags: number]>('int open(const char *path, int flags)', {
+  pathArgument: 0,
+});
 const ioctl = bind<[fd: number, request: number, argument: Uint8Array]>(
   'int ioctl(int fd, unsigned long request, void *argument)',
 );
@@ -89,8 +93,8 @@ function perform(request: NamespaceRequest): NamespaceResult {
     case 'write-sysctl':
       inNetns(request.netnsPath, () => writeSysctl(request.sysctl));
       return undefined;
-    case 'read-file':
-      return inNetns(request.netnsPath, () => readFile(request.path, request.maxBytes));
+    case 'open-file':
+      return inNetns(request.netnsPath, () => open(request.path, constants.O_RDONLY | O_CLOEXEC));
   }
 }
 
@@ -216,22 +220,5 @@ function writeSysctl({ name, path, value }: Sysctl): void {
       throw new EngineError('invalid-argument', message, { cause: error });
     }
     throw error;
-  }
-}
-
-function readFile(path: string, maxBytes: number): Uint8Array {
-  const fd = openSync(path, constants.O_RDONLY);
-  try {
-    const chunks: Buffer[] = [];
-    for (let total = 0; total < maxBytes;) {
-      const chunk = Buffer.allocUnsafe(Math.min(64 * 1024, maxBytes - total));
-      const size = readSync(fd, chunk);
-      if (size === 0) break;
-      chunks.push(chunk.subarray(0, size));
-      total += size;
-    }
-    return Buffer.concat(chunks);
-  } finally {
-    closeSync(fd);
   }
 }

@@ -40,6 +40,8 @@ export interface SandboxDeps {
       readonly sysctls?: Readonly<Record<string, string>>;
       readonly ids?: { readonly uids: readonly IdMapping[]; readonly gids: readonly IdMapping[] };
     }): Promise<unknown>;
+    /** Closes what keeps those of a sandbox alive: called when they are unpinned, so that none is entered any more. Idempotent. */
+    release(id: SandboxId): void;
   };
   readonly networks: {
     attach(request: PodAttachRequest, signal: AbortSignal): Promise<{ readonly ips: readonly string[] }>;

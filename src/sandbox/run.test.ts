@@ -32,7 +32,7 @@ function depsWith(t: TestContext, holder: StoredProcess): SandboxDeps {
     store: openSandboxStore(database, (error) => assert.fail(String(error))),
     stateDirectory: directory,
     bootId: 'boot',
-    namespaces: { pin: nothing },
+    namespaces: { pin: nothing, release: () => undefined },
     networks: { attach: async () => await Promise.reject(new Error('no network')), detach: nothing },
     cgroups: {
       forPod: () => ({ parent: '/pod', isOwn: false }),

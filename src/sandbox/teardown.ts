@@ -12,6 +12,7 @@ export async function teardownSandbox(deps: SandboxDeps, sandbox: Sandbox): Prom
     ['end the PID namespace’s holder', async () => await deps.holder.stop(sandbox)],
     ['detach the network', async () => await deps.networks.detach(sandbox.id)],
     ['unmount', () => unmountTree(directory)],
+    ['release the namespaces', () => deps.namespaces.release(sandbox.id)],
     ['remove the files', () => rmSync(directory, { recursive: true, force: true })],
     ['remove the cgroup', async () => await removeCgroup(deps, sandbox)],
   ];

@@ -9,7 +9,7 @@ import type { Sandbox } from '../sandbox/sandbox.ts';
 import { readContainerFacts, SharedReadings } from './metrics/container-facts.ts';
 import { networkFamilies } from './metrics/network.ts';
 import { containerFamilies, type Metric, type MetricOwner, metricsOf } from './metrics/tables.ts';
-import { containerStats, podInterfaces, type UsageDeps } from './usage.ts';
+import { containerStats, type UsageDeps } from './usage.ts';
 
 interface ContainerMetrics {
   readonly containerId: string;
@@ -36,7 +36,7 @@ export async function listPodMetrics(deps: UsageDeps, signal?: AbortSignal): Pro
       const metrics = metricsOf(containerFamilies, facts, containerOwner(sandbox, container));
       containers.push({ containerId: container.id, metrics });
     }
-    const interfaces = await podInterfaces(deps, sandbox);
+    const interfaces = await deps.interfaces.read(sandbox);
     found.push({
       sandboxId: sandbox.id,
       metrics: metricsOf(networkFamilies, interfaces, podOwner(sandbox)),

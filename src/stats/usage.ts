@@ -10,7 +10,7 @@ import type { ContainerId } from '../lib/ids.ts';
 import { listSandboxes, type SandboxFilter } from '../sandbox/list.ts';
 import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
 import type { CpuRates } from './cpu-rates.ts';
-import { type InterfaceCounters, parseNetworkCounters } from './network-counters.ts';
+import type { InterfaceCounters } from './network-counters.ts';
 
 /** What a container's writable layer takes on disk. */
 export interface LayerUsage {
@@ -32,8 +32,7 @@ export interface UsageDeps {
   readonly podCgroup: (sandbox: Sandbox) => string;
   /** undefined when the container has none (any more). Must be cheap: it is asked for every container of a list. */
   readonly writableLayer: (id: ContainerId) => Promise<LayerUsage | undefined>;
-  /** A file as it is seen from inside a network namespace. */
-  readonly readFileInNetns: (netnsPath: string, path: string) => Promise<Uint8Array>;
+  readonly interfaces: { read(sandbox: Sandbox): Promise<InterfaceCounters[]> };
 }
 
 /** Of a cgroup; groups of numbers that the host does not count, or of a container that has ended, are absent. */
@@ -98,7 +97,7 @@ export async function podUsage(deps: UsageDeps, sandbox: Sandbox, signal?: Abort
   const usage = measured(deps, sandbox.id, readUsage(deps.host, deps.podCgroup(sandbox)));
   const [containers, interfaces] = await Promise.all([
     usageOfAll(deps, listContainers(deps.containers, { sandboxId: sandbox.id, labels: {} }), signal),
-    podInterfaces(deps, sandbox),
+    deps.interfaces.read(sandbox),
   ]);
   return { ...usage, sandbox, containers, interfaces };
 }
@@ -156,21 +155,4 @@ function measured<C extends CgroupUsage>(deps: UsageDeps, key: string, cgroup: C
     cgroup.cpu === undefined ? undefined : deps.rates.rate(key, { usageNs: cgroup.cpu.usageNs, atNs });
   const readAtNs = unixNowNs();
   return { readAtNs, cgroup, ...(nanoCores === undefined ? {} : { usageNanoCores: nanoCores }) };
-}
-
-/** The interfaces of a pod's own network, without loopback; none while it is being stopped. */
-export async function podInterfaces(
-  deps: Pick<UsageDeps, 'readFileInNetns'>,
-  { state }: Sandbox,
-): Promise<InterfaceCounters[]> {
-  const netns = state.name === 'ready' ? state.namespaces.net : undefined;
-  if (netns === undefined) return [];
-  try {
-    return parseNetworkCounters(
-      Buffer.from(await deps.readFileInNetns(netns, '/proc/net/dev')).toString('utf8'),
-    );
-  } catch {
-    // The pod is being stopped: its other numbers are still worth telling.
-    return [];
-  }
 }

@@ -12,6 +12,7 @@ import { openSandboxStore } from '../../src/sandbox/sandbox.ts';
 import { CpuRates } from '../../src/stats/cpu-rates.ts';
 import { listPodMetrics } from '../../src/stats/metrics.ts';
 import { metricDescriptors } from '../../src/stats/metrics/tables.ts';
+import { parseNetworkCounters } from '../../src/stats/network-counters.ts';
 import {
   containerUsage,
   followDeletions,
@@ -94,7 +95,7 @@ describe('usage of a pod with a running container', { timeout: 60_000 }, () => {
         usedInodes: 2,
         timestampMs: Date.now(),
       }),
-      readFileInNetns: async () => Buffer.from('  eth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n'),
+      interfaces: { read: async () => parseNetworkCounters('  eth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n') },
     };
   });
   after(async () => {
