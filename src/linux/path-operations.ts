@@ -76,6 +76,9 @@ export interface PathEnvelope {
   readonly isAbandoned: Int32Array;
 }
 
+/** The thread's first message. */
+export type PathThreadReady = 'ready';
+
 export type PathReply =
   | { readonly name: 'done'; readonly result: PathResult<PathOperation> }
   | {

@@ -100,6 +100,16 @@ test('threads that nobody needs end', async () => {
   assert.deepEqual(await look(), await look());
 });
 
+test('the time that a thread takes to start is no time of the file system', async (t) => {
+  await using own = new PathWorkers();
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const call = own.call('stat', { path: base }, timeoutMs);
+  // Nothing of a thread arrives between these, however fast it starts.
+  for (let step = 0; step < 100; step++) await Promise.resolve();
+  t.mock.timers.tick(timeoutMs);
+  assert.equal((await call)?.kind, 'directory');
+});
+
 test('a FUSE file system that never answers costs one thread and one clear error', async () => {
   const hung = join(base, 'hung');
   mkdirSync(hung);

@@ -17,6 +17,7 @@ import type {
   PathReply,
   PathRequest,
   PathResult,
+  PathThreadReady,
 } from './path-operations.ts';
 import { workerUrl } from './worker-url.ts';
 
@@ -49,8 +50,9 @@ export class PathWorkers implements AsyncDisposable {
   }
 
   /**
-   * Makes one call. After a deadline the call may still end: what it opened is then closed, a bind mount whose source
-   * answers late is not made, but a directory made late stays. While a path hangs, further calls on the same path are refused at once.
+   * Makes one call, whose time begins when a thread has it. After a deadline the call may still end: what it opened is then
+   * closed, a bind mount whose source answers late is not made, but a directory made late stays. While a path hangs, further
+   * calls on the same path are refused at once.
    * @throws EngineError deadline-exceeded naming the path, resource-exhausted when too many threads hang,
    * unavailable after disposal; SyscallError for what the kernel answers
    */
@@ -89,7 +91,7 @@ export class PathWorkers implements AsyncDisposable {
   async #queue(request: PathRequest, timeoutMs: number): Promise<PathResult<PathOperation>> {
     using _ = await this.#permits.acquire();
     this.#refuseIfStuck(request.args.path);
-    const worker = this.#idle.take() ?? startWorker();
+    const worker = this.#idle.take() ?? (await startWorker());
     const isAbandoned = new Int32Array(new SharedArrayBuffer(4));
     const answer = ask(worker, { request, isAbandoned });
     const reply = await withDeadline(answer, timeoutMs);
@@ -151,20 +153,29 @@ export class PathWorkers implements AsyncDisposable {
   }
 }
 
-/** Without tracking: a thread's end would else close the descriptors that it opened for others. */
-function startWorker(): Worker {
-  return new Worker(workerUrl('./path-worker.worker', import.meta.url), { trackUnmanagedFds: false });
+/**
+ * One that waits for its first request: on a busy node a thread takes long to start, which is no file system's fault. Without
+ * tracking, because a thread's end would else close the descriptors that it opened for others.
+ */
+async function startWorker(): Promise<Worker> {
+  const worker = new Worker(workerUrl('./path-worker.worker', import.meta.url), { trackUnmanagedFds: false });
+  await nextMessage<PathThreadReady>(worker, 'a thread for paths');
+  return worker;
 }
 
 /** One request, one reply. Rejects if the thread dies. */
 async function ask(worker: Worker, envelope: PathEnvelope): Promise<PathReply> {
-  const { promise, resolve, reject } = Promise.withResolvers<PathReply>();
+  const reply = nextMessage<PathReply>(worker, envelope.request.operation);
+  worker.postMessage(envelope);
+  return await reply;
+}
+
+async function nextMessage<T>(worker: Worker, what: string): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
   const onError = (error: unknown): void => reject(error);
-  const onExit = (): void =>
-    reject(new EngineError('internal', `${envelope.request.operation}: its thread ended`));
+  const onExit = (): void => reject(new EngineError('internal', `${what}: its thread ended`));
   worker.once('message', resolve).once('error', onError).once('exit', onExit);
   try {
-    worker.postMessage(envelope);
     return await promise;
   } finally {
     worker.off('message', resolve).off('error', onError).off('exit', onExit);

@@ -24,6 +24,7 @@ import type {
   PathReply,
   PathResult,
   PathStatus,
+  PathThreadReady,
 } from './path-operations.ts';
 
 function perform({ request, isAbandoned }: PathEnvelope): PathResult<PathOperation> {
@@ -113,3 +114,4 @@ function replyTo(envelope: PathEnvelope): PathReply {
 }
 
 parentPort?.on('message', (envelope: PathEnvelope) => parentPort?.postMessage(replyTo(envelope)));
+parentPort?.postMessage('ready' satisfies PathThreadReady);
