@@ -5,7 +5,7 @@
 import { chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeBoundMounts, removeBoundMounts } from '../containers/bound-mounts.ts';
-import { messageOf } from '../lib/errors.ts';
+import { isKind, messageOf } from '../lib/errors.ts';
 import { bindMount, unmount } from '../linux/mount.ts';
 import { mountOverlay } from '../linux/overlay.ts';
 import type { PathWorkers } from '../linux/path-worker.ts';
@@ -23,6 +23,8 @@ interface UserNamespaceTrialDeps {
   readonly poller: Poller;
   readonly paths: PathWorkers;
   readonly log: Log;
+  /** How long an answer holds that was given for want of time. */
+  readonly retryAfterMs?: number;
 }
 
 /** Why pods have none, on a network of their own and on the node's; undefined where they have. */
@@ -35,13 +37,21 @@ export interface UserNamespaceProblems {
 const ids = { containerId: 0, hostId: 65_536, length: 65_536 };
 const prefix = 'userns-trial-';
 
+const defaultRetryAfterMs = 60_000;
+
+interface Trial {
+  readonly problems: Promise<UserNamespaceProblems>;
+  /** By performance.now(). */
+  validUntil: number;
+}
+
 /**
- * Tries each runtime once in the life of the daemon, when it is first asked about: nothing else has to wait for that. Disposing
- * waits for trials under way.
+ * Tries each runtime once in the life of the daemon, when it is first asked about: nothing else has to wait for that. On a node that
+ * was too busy to end the trial in time it is repeated. Disposing waits for trials under way.
  */
 export class UserNamespaceTrials implements AsyncDisposable {
   readonly #deps: UserNamespaceTrialDeps;
-  readonly #trials = new Map<string, Promise<UserNamespaceProblems>>();
+  readonly #trials = new Map<string, Trial>();
 
   constructor(deps: UserNamespaceTrialDeps) {
     sweep(deps);
@@ -51,30 +61,41 @@ export class UserNamespaceTrials implements AsyncDisposable {
   /** Never rejects. */
   async problemsOf(runtime: OciRuntime): Promise<UserNamespaceProblems> {
     const known = this.#trials.get(runtime.name);
-    if (known !== undefined) return await known;
-    const trial = tryUserNamespaces(this.#deps, runtime);
+    if (known !== undefined && performance.now() < known.validUntil) return await known.problems;
+    const outcome = tryUserNamespaces(this.#deps, runtime);
+    const problems = outcome.then((result) => result.problems);
+    const trial: Trial = { problems, validUntil: Infinity };
     this.#trials.set(runtime.name, trial);
-    return await trial;
+    if ((await outcome).wasTooSlow)
+      trial.validUntil = performance.now() + (this.#deps.retryAfterMs ?? defaultRetryAfterMs);
+    return await problems;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#trials.values());
+    await Promise.all([...this.#trials.values()].map(async ({ problems }) => await problems));
   }
 }
 
-async function tryUserNamespaces(
-  deps: UserNamespaceTrialDeps,
-  runtime: OciRuntime,
-): Promise<UserNamespaceProblems> {
+interface Outcome {
+  readonly problems: UserNamespaceProblems;
+  readonly wasTooSlow: boolean;
+}
+
+async function tryUserNamespaces(deps: UserNamespaceTrialDeps, runtime: OciRuntime): Promise<Outcome> {
   const { name: handler } = runtime;
   const problems: Partial<Record<keyof UserNamespaceProblems, string>> = {};
+  let wasTooSlow = false;
   for (const network of ['pod', 'node'] as const) {
-    const reason = await problemOf(async () => await runInside(deps, runtime, network));
-    if (reason === undefined) continue;
-    deps.log.info({ handler, network, reason }, 'pods cannot have user namespaces');
-    problems[`${network}Network`] = reason;
+    try {
+      await runInside(deps, runtime, network);
+    } catch (error) {
+      const reason = messageOf(error);
+      deps.log.info({ handler, network, reason }, 'pods cannot have user namespaces');
+      problems[`${network}Network`] = reason;
+      wasTooSlow ||= isKind(error, 'deadline-exceeded');
+    }
   }
-  return problems;
+  return { problems, wasTooSlow };
 }
 
 /** What a daemon that was killed in the middle of a trial left mounted. */
@@ -84,15 +105,6 @@ function sweep({ directories }: UserNamespaceTrialDeps): void {
   for (const name of readdirSync(directories.snapshots))
     if (name.startsWith(prefix)) removeRoot(join(directories.snapshots, name));
   removeTrials(directories.runtimes);
-}
-
-async function problemOf(attempt: () => Promise<void>): Promise<string | undefined> {
-  try {
-    await attempt();
-    return undefined;
-  } catch (error) {
-    return messageOf(error);
-  }
 }
 
 async function runInside(
