@@ -96,11 +96,15 @@ const NFTA_CHAIN_TABLE = 1;
 const NFTA_CHAIN_NAME = 3;
 const familyNumbers = { inet: 1, ip: 2, ip6: 10, bridge: 7 } as const;
 
-/** Whether the calling thread's namespace has that chain. Synchronous, some tens of microseconds. */
-export function hasNftablesChain(family: NftablesFamily, table: string, chain: string): boolean {
+/** Whether the calling thread's namespace has that chain. */
+export async function hasNftablesChain(
+  family: NftablesFamily,
+  table: string,
+  chain: string,
+): Promise<boolean> {
   const writer = new AttributeWriter(familyHeader(family));
   writer.string(NFTA_CHAIN_TABLE, table).string(NFTA_CHAIN_NAME, chain);
-  return isThere({
+  return await isThere({
     type: NFT_MSG_GETCHAIN,
     payload: writer.take(),
     operation: 'NFT_MSG_GETCHAIN',
@@ -109,10 +113,10 @@ export function hasNftablesChain(family: NftablesFamily, table: string, chain: s
 }
 
 /** The same for a table. */
-export function hasNftablesTable(family: NftablesFamily, table: string): boolean {
+export async function hasNftablesTable(family: NftablesFamily, table: string): Promise<boolean> {
   const writer = new AttributeWriter(familyHeader(family));
   writer.string(NFTA_TABLE_NAME, table);
-  return isThere({
+  return await isThere({
     type: NFT_MSG_GETTABLE,
     payload: writer.take(),
     operation: 'NFT_MSG_GETTABLE',
@@ -124,10 +128,10 @@ function familyHeader(family: NftablesFamily): Buffer {
   return Buffer.from([familyNumbers[family], 0, 0, 0]);
 }
 
-function isThere(call: NetlinkCall): boolean {
+async function isThere(call: NetlinkCall): Promise<boolean> {
   try {
     using socket = NetlinkSocket.openProtocol(NETLINK_NETFILTER);
-    return socket.query(call) !== undefined;
+    return (await socket.query(call)) !== undefined;
   } catch (error) {
     // A kernel whose nf_tables is not loaded yet knows no chain: the first `nft` loads it.
     if (['ENOENT', 'EINVAL', 'ENOTSUP', 'EPROTONOSUPPORT'].includes(errnoOf(error) ?? '')) return false;

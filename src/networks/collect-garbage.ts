@@ -67,17 +67,20 @@ async function sweep(deps: GarbageDeps, args: GarbageArgs, names: Set<string>): 
     }
     for (const name of present) if (!names.has(name)) await discardUnused(join(dataDir, name));
     for (const plugin of cni.inProcess) await plugin.sweep?.(cni.pluginDeps, known);
-    removeBuiltInBridges(deps, current);
+    await removeBuiltInBridges(deps, current);
   });
 }
 
 /** Those that the bridge's program made for the built-in network: it keeps no record of them. */
-function removeBuiltInBridges({ cni, log }: GarbageDeps, current: NetworkList | undefined): void {
+async function removeBuiltInBridges(
+  { cni, log }: GarbageDeps,
+  current: NetworkList | undefined,
+): Promise<void> {
   const inUse = new Set(cni.attachments.all().map(({ networkName }) => networkName));
-  for (const name of unusedBridgeNames(cni.pluginDeps.route)) {
+  for (const name of await unusedBridgeNames(cni.pluginDeps.route)) {
     if (!isDefaultNetworkName(name) || inUse.has(name) || current?.document.includes(`"${name}"`) === true)
       continue;
-    removeBridge(cni.pluginDeps.route, name);
+    await removeBridge(cni.pluginDeps.route, name);
     log.info({ bridge: name }, 'unused bridge of the built-in network removed');
   }
 }

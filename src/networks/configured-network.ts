@@ -47,7 +47,7 @@ export class ConfiguredNetwork implements Disposable {
   }
 
   /** The network of the next pod. @throws EngineError unavailable that says why there is none */
-  current(): NetworkList {
+  async current(): Promise<NetworkList> {
     const { list, faults, isEmpty } = this.#watcher.loaded;
     if (list !== undefined) return list;
     const { confDir, templatePath, defaultNetwork } = this.#options;
@@ -56,7 +56,7 @@ export class ConfiguredNetwork implements Disposable {
         'unavailable',
         `no valid network configuration in ${confDir}: ${faults.join('; ')}`,
       );
-    if (templatePath === undefined && defaultNetwork !== undefined) return defaultNetwork.list();
+    if (templatePath === undefined && defaultNetwork !== undefined) return await defaultNetwork.list();
     if (templatePath === undefined)
       throw new EngineError('unavailable', `no network configuration in ${confDir}`);
     throw new EngineError(
@@ -70,7 +70,7 @@ export class ConfiguredNetwork implements Disposable {
    *
    * @throws EngineError invalid-argument for a CIDR or a template that cannot be used
    */
-  setPodCidr(cidrs: readonly string[]): void {
+  async setPodCidr(cidrs: readonly string[]): Promise<void> {
     const canonical = cidrs.map((cidr) => formatPrefix(networkOf(requirePrefix(cidr, 'pod CIDR'))));
     const [first] = canonical;
     if (first === undefined) return;
@@ -79,7 +79,7 @@ export class ConfiguredNetwork implements Disposable {
     const { list, isEmpty } = this.#watcher.loaded;
     const rendered = join(confDir, renderedName);
     if (templatePath === undefined) {
-      if (isEmpty && defaultNetwork !== undefined) defaultNetwork.assign(canonical);
+      if (isEmpty && defaultNetwork !== undefined) await defaultNetwork.assign(canonical);
       else log.debug({ cidrs: canonical }, 'pod CIDR left to the network configuration');
     } else if (list !== undefined && list.source !== rendered) {
       log.info({ source: list.source }, 'network is configured, the template is not rendered');

@@ -14,10 +14,9 @@ import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import { formatPrefix, networkOf, prefixContains, requirePrefix, type IpPrefix } from '../lib/ip-address.ts';
 
 /** What of the host's network is in use: routes but for the default ones, each with its link's name. */
-export type UsedPrefixes = () => readonly {
-  readonly prefix: IpPrefix;
-  readonly linkName: string | undefined;
-}[];
+export type UsedPrefixes = () => Promise<
+  readonly { readonly prefix: IpPrefix; readonly linkName: string | undefined }[]
+>;
 
 export interface DefaultNetworkOptions {
   readonly cacheDir: string;
@@ -27,7 +26,7 @@ export interface DefaultNetworkOptions {
   /** The networks to which pods are attached, with the configuration by which they were. */
   readonly inUse: () => readonly { readonly networkName: string; readonly config: string }[];
   /** Removes the bridge of that name, if there is one: its gateway address is not of the new subnet. */
-  readonly discardBridge: (name: string) => void;
+  readonly discardBridge: (name: string) => Promise<void>;
 }
 
 const choiceSchema = z.object({
@@ -64,28 +63,31 @@ export class DefaultNetwork {
   }
 
   /** The list; its subnet is chosen when it is first asked for. @throws EngineError when no subnet is free */
-  list(): NetworkList {
-    this.#list ??= this.#compose(this.#choose());
+  async list(): Promise<NetworkList> {
+    if (this.#choice === undefined) {
+      const chosen = await this.#choose();
+      // What the cluster has assigned meanwhile counts.
+      this.#choice ??= chosen;
+    }
+    this.#list ??= this.#compose(this.#choice);
     return this.#list;
   }
 
   /** Gives the network the cluster's pod CIDRs. Pods that are attached stay where they are. */
-  assign(subnets: readonly string[]): NetworkList {
+  async assign(subnets: readonly string[]): Promise<NetworkList> {
     const canonical = subnets.map((subnet) => canonicalSubnet(subnet, 'pod CIDR'));
     const before = this.#choice ?? this.#read();
     if (before !== undefined && before.isAssigned && before.subnets.join() === canonical.join())
-      return this.list();
+      return await this.list();
     const number = before === undefined ? 0 : this.#numberAfter(before);
-    this.#keep({ number, subnets: canonical, isAssigned: true }, before);
-    return this.list();
+    await this.#keep({ number, subnets: canonical, isAssigned: true }, before);
+    return await this.list();
   }
 
-  #choose(): Choice {
+  async #choose(): Promise<Choice> {
     const kept = this.#read();
-    if (kept !== undefined) {
-      this.#choice = kept;
-      return kept;
-    }
+    if (kept !== undefined) return kept;
+    const used = await this.#options.usedPrefixes();
     const wish = (this.#options.subnets ?? standardSubnet)
       .split(',')
       .map((text) => canonicalSubnet(text.trim(), 'default subnet'));
@@ -95,23 +97,12 @@ export class DefaultNetwork {
     ];
     for (const subnets of candidates) {
       const choice = { number: 0, subnets, isAssigned: false };
-      if (!this.#areFree(choice)) continue;
-      this.#choice = choice;
-      return choice;
+      if (areFree(choice, used)) return choice;
     }
     throw new EngineError(
       'failed-precondition',
       `built-in network: each of its subnets (${wish.join(', ')} and others) is in use by a route of this host`,
     );
-  }
-
-  #areFree(choice: Choice): boolean {
-    // The route of our own bridge is no reason to leave.
-    const used = this.#options.usedPrefixes().filter(({ linkName }) => linkName !== nameOf(choice));
-    return choice.subnets.every((text) => {
-      const subnet = requirePrefix(text, 'subnet');
-      return used.every(({ prefix }) => !overlap(subnet, prefix));
-    });
   }
 
   #numberAfter(before: Choice): number {
@@ -141,10 +132,10 @@ export class DefaultNetwork {
     }
   }
 
-  #keep(choice: Choice, before: Choice | undefined): Choice {
+  async #keep(choice: Choice, before: Choice | undefined): Promise<void> {
     const path = this.#path();
     const isMoved = before?.number === choice.number && before.subnets.join() !== choice.subnets.join();
-    if (isMoved) this.#options.discardBridge(nameOf(before));
+    if (isMoved) await this.#options.discardBridge(nameOf(before));
     try {
       mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
       writeFileSync(`${path}.tmp`, JSON.stringify(choice), { mode: 0o600 });
@@ -157,7 +148,6 @@ export class DefaultNetwork {
     }
     this.#choice = choice;
     this.#list = undefined;
-    return choice;
   }
 
   #path(): string {
@@ -219,6 +209,15 @@ function canonicalSubnet(text: string, what: string): string {
   if (prefix.length > longest)
     throw new EngineError('invalid-argument', `${what}: ${text} has no room for a gateway and a pod`);
   return formatPrefix(networkOf(prefix));
+}
+
+function areFree(choice: Choice, used: Awaited<ReturnType<UsedPrefixes>>): boolean {
+  // The route of our own bridge is no reason to leave.
+  const others = used.filter(({ linkName }) => linkName !== nameOf(choice));
+  return choice.subnets.every((text) => {
+    const subnet = requirePrefix(text, 'subnet');
+    return others.every(({ prefix }) => !overlap(subnet, prefix));
+  });
 }
 
 function overlap(one: IpPrefix, other: IpPrefix): boolean {

@@ -100,9 +100,9 @@ export class Networks implements AsyncDisposable {
     const builtIn = new DefaultNetwork({
       cacheDir,
       subnets: options.defaultSubnets,
-      usedPrefixes: () => usedPrefixes(pluginDeps.route),
+      usedPrefixes: async () => await usedPrefixes(pluginDeps.route),
       inUse: () => attachments.all(),
-      discardBridge: (name) => removeBridge(pluginDeps.route, name),
+      discardBridge: async (name) => await removeBridge(pluginDeps.route, name),
     });
     const { confDir, templatePath } = options;
     const defaultNetwork = options.defaultSubnets === '' ? undefined : builtIn;
@@ -122,7 +122,7 @@ export class Networks implements AsyncDisposable {
    * @throws EngineError unavailable when no network is ready, and what its plugins throw
    */
   async attach(request: AttachRequest, signal?: AbortSignal): Promise<PodAttachment> {
-    const list = this.#network.current();
+    const list = await this.#network.current();
     const attachment = {
       containerId: request.sandboxId,
       netnsPath: request.netnsPath,
@@ -147,7 +147,7 @@ export class Networks implements AsyncDisposable {
     const failures: unknown[] = [];
     for (const attachment of this.#cni.attachments.ofContainer(sandboxId).toReversed()) {
       try {
-        await delNetwork(this.#cni, { attachment, current: this.#currentOrNone() });
+        await delNetwork(this.#cni, { attachment, current: await this.#currentOrNone() });
       } catch (error) {
         failures.push(error);
       }
@@ -188,7 +188,8 @@ export class Networks implements AsyncDisposable {
 
   /** The node's pod CIDRs, as the kubelet announces them. @throws EngineError invalid-argument */
   async setPodCidr(cidrs: readonly string[]): Promise<void> {
-    this.#network.setPodCidr(cidrs);
+    // No pod joins the network that is being moved.
+    await this.#cni.gate.alone(undefined, async () => await this.#network.setPodCidr(cidrs));
   }
 
   /**
@@ -202,7 +203,7 @@ export class Networks implements AsyncDisposable {
     await collectNetworkGarbage(
       { cni: this.#cni, cacheDir, log },
       {
-        current: this.#currentOrNone(),
+        current: await this.#currentOrNone(),
         validSandboxIds: valid,
         isValid: (attachment) => valid.has(attachment.containerId) || !this.#inherited.has(attachment),
         signal,
@@ -216,7 +217,7 @@ export class Networks implements AsyncDisposable {
 
   async #askStatus(): Promise<NetworkStatus> {
     try {
-      const list = this.#network.current();
+      const list = await this.#network.current();
       await statusNetwork({ ...this.#cni, timeoutMs: statusTimeoutMs }, { list });
       return { ready: true, reason: '', message: '' };
     } catch (error) {
@@ -224,9 +225,9 @@ export class Networks implements AsyncDisposable {
     }
   }
 
-  #currentOrNone(): NetworkList | undefined {
+  async #currentOrNone(): Promise<NetworkList | undefined> {
     try {
-      return this.#network.current();
+      return await this.#network.current();
     } catch {
       return undefined;
     }

@@ -11,11 +11,12 @@ const chain = { family: 'inet', table: 'gtest', name: 'c' };
 test('a transaction is applied as a whole, listed, and asked for', async () => {
   using netns = new ThrowawayNetns();
   const options = { netnsPath: netns.path };
-  const hasChain = (): boolean => netns.inside(() => hasNftablesChain('inet', 'gtest', 'c'));
+  const hasChain = async (): Promise<boolean> =>
+    await netns.inside(async () => await hasNftablesChain('inet', 'gtest', 'c'));
   assert.equal(await listNftables('inet', 'gtest', options), undefined);
-  assert.equal(hasChain(), false);
+  assert.equal(await hasChain(), false);
   await applyNftables([{ add: { table } }, { add: { set } }, { add: { chain } }], options);
-  assert.equal(hasChain(), true);
+  assert.equal(await hasChain(), true);
   const objects = await listNftables('inet', 'gtest', options);
   assert.deepEqual(
     objects?.map((object) => Object.keys(object)[0]),

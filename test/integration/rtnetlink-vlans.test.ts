@@ -10,19 +10,21 @@ import {
 } from '../../src/linux/netlink/bridge-vlans.ts';
 import { createBridge, createVeth, createVlan, getLink } from '../../src/linux/netlink/links.ts';
 
-test('VLANs of a bridge port', (t) => {
-  withNetns(({ netns, socket }) => {
-    const isThere = hostHas(t, 'VLAN filtering in bridges', () =>
-      createBridge(socket, { name: 'br0', vlanFiltering: true }),
+test('VLANs of a bridge port', async (t) => {
+  await withNetns(async ({ netns, socket }) => {
+    const isThere = await hostHas(
+      t,
+      'VLAN filtering in bridges',
+      async () => await createBridge(socket, { name: 'br0', vlanFiltering: true }),
     );
     if (!isThere) return;
-    assert.equal(getLink(socket, 'br0')?.vlanFiltering, true);
-    createVeth(socket, { name: 'a', peerName: 'b', master: indexOf(socket, 'br0') });
-    const index = indexOf(socket, 'a');
-    addPortVlan(socket, index, { vid: 100, isPvid: true, isUntagged: true });
-    addPortVlan(socket, index, { vid: 200, isPvid: false, isUntagged: false });
-    deletePortVlan(socket, index, 1);
-    assert.deepEqual(listPortVlans(socket, index), [
+    assert.equal((await getLink(socket, 'br0'))?.vlanFiltering, true);
+    await createVeth(socket, { name: 'a', peerName: 'b', master: await indexOf(socket, 'br0') });
+    const index = await indexOf(socket, 'a');
+    await addPortVlan(socket, index, { vid: 100, isPvid: true, isUntagged: true });
+    await addPortVlan(socket, index, { vid: 200, isPvid: false, isUntagged: false });
+    await deletePortVlan(socket, index, 1);
+    assert.deepEqual(await listPortVlans(socket, index), [
       { vid: 100, isPvid: true, isUntagged: true },
       { vid: 200, isPvid: false, isUntagged: false },
     ]);
@@ -34,20 +36,22 @@ test('VLANs of a bridge port', (t) => {
   });
 });
 
-test('a VLAN link on a bridge that takes part in the VLAN', (t) => {
-  withNetns(({ netns, socket }) => {
-    const isThere = hostHas(t, 'VLAN filtering in bridges', () =>
-      createBridge(socket, { name: 'br0', vlanFiltering: true, up: true }),
+test('a VLAN link on a bridge that takes part in the VLAN', async (t) => {
+  await withNetns(async ({ netns, socket }) => {
+    const isThere = await hostHas(
+      t,
+      'VLAN filtering in bridges',
+      async () => await createBridge(socket, { name: 'br0', vlanFiltering: true, up: true }),
     );
     if (!isThere) return;
-    const parent = indexOf(socket, 'br0');
-    createVlan(socket, { name: 'br0.100', parent, vid: 100, up: true });
-    assert.equal(getLink(socket, 'br0.100')?.linkIndex, parent);
+    const parent = await indexOf(socket, 'br0');
+    await createVlan(socket, { name: 'br0.100', parent, vid: 100, up: true });
+    assert.equal((await getLink(socket, 'br0.100'))?.linkIndex, parent);
     const shown = first(netns.ip('link', 'show', 'dev', 'br0.100'));
     const info = shown['linkinfo'] as { info_kind: string; info_data: { id: number } };
     assert.deepEqual([info.info_kind, info.info_data.id], ['vlan', 100]);
-    addBridgeVlan(socket, parent, 100);
-    addBridgeVlan(socket, parent, 100);
+    await addBridgeVlan(socket, parent, 100);
+    await addBridgeVlan(socket, parent, 100);
     const { vlans } = first(netns.bridge('vlan', 'show', 'dev', 'br0'));
     assert.deepEqual(
       (vlans as { vlan: number }[]).map(({ vlan }) => vlan),

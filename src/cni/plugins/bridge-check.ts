@@ -10,30 +10,30 @@ import type { CniResult, CniRoute } from '../plugin-types.ts';
 import type { BridgeConfig } from './bridge-config.ts';
 
 /** @throws EngineError failed-precondition that names the first difference */
-export function checkAttachment(args: {
+export async function checkAttachment(args: {
   readonly config: BridgeConfig;
   readonly route: RouteSocket;
   readonly pod: RouteSocket;
   readonly result: CniResult;
   readonly netnsPath: string;
   readonly ifName: string;
-}): void {
+}): Promise<void> {
   const { config, result, ifName } = args;
-  const bridge = checkBridge(args.route, config, result);
+  const bridge = await checkBridge(args.route, config, result);
   const named = result.interfaces.find(({ name, sandbox }) => name === ifName && sandbox === args.netnsPath);
   if (named === undefined) throw differs(`the result has no ${ifName} in ${args.netnsPath}`);
-  const link = getLink(args.pod, ifName);
+  const link = await getLink(args.pod, ifName);
   if (link?.kind !== 'veth') throw differs(`the container has no veth ${ifName}`);
   if (named.mac !== undefined && named.mac !== link.mac) {
     throw differs(`${ifName} has the MAC address ${link.mac ?? 'none'}, not ${named.mac}`);
   }
-  checkPort(args.route, result, { bridge, link });
-  checkAddresses(args.pod, result, link);
-  for (const route of result.routes) checkRoute(args.pod, route);
+  await checkPort(args.route, result, { bridge, link });
+  await checkAddresses(args.pod, result, link);
+  for (const route of result.routes) await checkRoute(args.pod, route);
 }
 
-function checkBridge(route: RouteSocket, config: BridgeConfig, result: CniResult): Link {
-  const link = getLink(route, config.bridge);
+async function checkBridge(route: RouteSocket, config: BridgeConfig, result: CniResult): Promise<Link> {
+  const link = await getLink(route, config.bridge);
   if (link?.kind !== 'bridge') throw differs(`the host has no bridge ${config.bridge}`);
   const named = result.interfaces.find(
     ({ name, sandbox }) => name === config.bridge && sandbox === undefined,
@@ -47,15 +47,16 @@ function checkBridge(route: RouteSocket, config: BridgeConfig, result: CniResult
 }
 
 /** One of the host's links in the result is the pod's other end, and a port of the bridge. */
-function checkPort(
+async function checkPort(
   route: RouteSocket,
   result: CniResult,
   expected: { readonly bridge: Link; readonly link: Link },
-): void {
+): Promise<void> {
   const names = new Set(
     result.interfaces.filter(({ sandbox }) => sandbox === undefined).map(({ name }) => name),
   );
-  const port = listLinks(route).find(
+  const links = await listLinks(route);
+  const port = links.find(
     ({ name, index, kind }) => kind === 'veth' && names.has(name) && index === expected.link.linkIndex,
   );
   if (port === undefined) throw differs(`the host's end of ${expected.link.name} is not among its links`);
@@ -64,8 +65,9 @@ function checkPort(
   }
 }
 
-function checkAddresses(pod: RouteSocket, result: CniResult, link: Link): void {
-  const present = listAddresses(pod, { index: link.index }).map(({ address }) => formatPrefix(address));
+async function checkAddresses(pod: RouteSocket, result: CniResult, link: Link): Promise<void> {
+  const addresses = await listAddresses(pod, { index: link.index });
+  const present = addresses.map(({ address }) => formatPrefix(address));
   for (const { address } of result.ips) {
     if (!present.includes(formatPrefix(requirePrefix(address, 'address')))) {
       throw differs(`${link.name} does not have the address ${address}`);
@@ -73,11 +75,12 @@ function checkAddresses(pod: RouteSocket, result: CniResult, link: Link): void {
   }
 }
 
-function checkRoute(pod: RouteSocket, route: CniRoute): void {
+async function checkRoute(pod: RouteSocket, route: CniRoute): Promise<void> {
   const destination = networkOf(requirePrefix(route.dst, 'route'));
   const { gw } = route;
   const table = route.table === undefined ? {} : { table: route.table };
-  const isThere = listRoutes(pod, { family: destination.address.family, ...table }).some(
+  const routes = await listRoutes(pod, { family: destination.address.family, ...table });
+  const isThere = routes.some(
     (each) =>
       each.destination.length === destination.length &&
       sameIp(each.destination.address, destination.address) &&

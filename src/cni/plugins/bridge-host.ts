@@ -17,15 +17,16 @@ const nameAttempts = 10;
 /** The bridge, made (and recorded as ours) if it is not there, and up. @throws EngineError failed-precondition when the name is another link's */
 export async function ensureBridge(deps: PluginDeps, config: BridgeConfig): Promise<Link> {
   const { bridge: name, mtu, filtersVlans } = config;
-  let link = getLink(deps.route, name);
+  let link = await getLink(deps.route, name);
   if (link === undefined) {
     const options = {
       name,
       ...(mtu === undefined ? {} : { mtu }),
       ...(filtersVlans ? { vlanFiltering: true } : {}),
     };
-    tolerate('EEXIST', () => makeLink(deps, name, () => createBridge(deps.route, options)));
-    link = getLink(deps.route, name);
+    const create = async (): Promise<void> => await createBridge(deps.route, options);
+    await tolerate('EEXIST', async () => await makeLink(deps, name, create));
+    link = await getLink(deps.route, name);
   }
   if (link === undefined)
     throw new EngineError('unavailable', `bridge ${name} was removed while it was made`);
@@ -41,23 +42,27 @@ export async function ensureBridge(deps: PluginDeps, config: BridgeConfig): Prom
   }
   await writeOptionalSysctl(deps, undefined, `net/ipv6/conf/${name}/accept_ra`, '0');
   if (!link.isUp || config.promiscMode) {
-    setLink(deps.route, { index: link.index, up: true, ...(config.promiscMode ? { promisc: true } : {}) });
+    await setLink(deps.route, {
+      index: link.index,
+      up: true,
+      ...(config.promiscMode ? { promisc: true } : {}),
+    });
   }
   return link;
 }
 
 /** Joins the pod to the bridge: both ends in one request, the pod's in its namespace. Returns the host's end. */
-export function connectPod(
+export async function connectPod(
   deps: PluginDeps,
   config: BridgeConfig,
   args: { readonly bridge: Link; readonly netnsPath: string; readonly ifName: string },
-): Link {
-  const host = createPair(deps.route, config, args);
+): Promise<Link> {
+  const host = await createPair(deps.route, config, args);
   if (config.hairpinMode || config.portIsolation) {
     const { hairpinMode: hairpin, portIsolation: isolated } = config;
-    setBridgePort(deps.route, { index: host.index, hairpin, isolated });
+    await setBridgePort(deps.route, { index: host.index, hairpin, isolated });
   }
-  setPortVlans(deps.route, host.index, config);
+  await setPortVlans(deps.route, host.index, config);
   return host;
 }
 
@@ -66,19 +71,21 @@ export function connectPod(
  * address, which would else be that of its lowest port and change as pods come and go.
  * @throws EngineError failed-precondition when the link has another address and may not lose it
  */
-export function ensureGateway(
+export async function ensureGateway(
   deps: PluginDeps,
   config: BridgeConfig,
   args: { readonly link: Link; readonly gateways: readonly IpPrefix[] },
-): void {
+): Promise<void> {
   const { link } = args;
   for (const gateway of args.gateways) {
-    if (hasAddress(deps.route, config, link, gateway)) continue;
+    if (await hasAddress(deps.route, config, link, gateway)) continue;
     const skipDuplicateDetection = !config.enabledad;
-    tolerate('EEXIST', () =>
-      addAddress(deps.route, { index: link.index, address: gateway, skipDuplicateDetection }),
+    await tolerate(
+      'EEXIST',
+      async () =>
+        await addAddress(deps.route, { index: link.index, address: gateway, skipDuplicateDetection }),
     );
-    if (link.mac !== undefined) setLink(deps.route, { index: link.index, mac: link.mac });
+    if (link.mac !== undefined) await setLink(deps.route, { index: link.index, mac: link.mac });
   }
 }
 
@@ -98,17 +105,17 @@ export async function writeOptionalSysctl(
   }
 }
 
-function createPair(
+async function createPair(
   socket: RouteSocket,
   config: BridgeConfig,
   args: { readonly bridge: Link; readonly netnsPath: string; readonly ifName: string },
-): Link {
+): Promise<Link> {
   const peerNetnsFd = openSync(args.netnsPath, 'r');
   try {
     for (let attempt = 1; ; attempt += 1) {
       const name = `veth${randomBytes(4).toString('hex')}`;
       try {
-        createVeth(socket, {
+        await createVeth(socket, {
           name,
           peerName: args.ifName,
           peerNetnsFd,
@@ -119,12 +126,12 @@ function createPair(
         });
       } catch (error) {
         if (errnoOf(error) !== 'EEXIST') throw error;
-        const isOurs = getLink(socket, name) !== undefined;
+        const isOurs = (await getLink(socket, name)) !== undefined;
         if (isOurs && attempt < nameAttempts) continue;
         const text = `interface ${args.ifName} is in the container's namespace already`;
         throw new EngineError('failed-precondition', text, { cause: error });
       }
-      const link = getLink(socket, name);
+      const link = await getLink(socket, name);
       if (link !== undefined) return link;
       throw new EngineError('unavailable', `link ${name} was removed while it was set up`);
     }
@@ -133,21 +140,26 @@ function createPair(
   }
 }
 
-function setPortVlans(socket: RouteSocket, index: number, config: BridgeConfig): void {
+async function setPortVlans(socket: RouteSocket, index: number, config: BridgeConfig): Promise<void> {
   const { vlan, trunk, preserveDefaultVlan } = config;
   if (vlan === 0 && trunk.length === 0) return;
   if (!preserveDefaultVlan) {
-    for (const { vid } of listPortVlans(socket, index)) deletePortVlan(socket, index, vid);
+    for (const { vid } of await listPortVlans(socket, index)) await deletePortVlan(socket, index, vid);
   }
   // A trunk without a VLAN of its own takes untagged frames as VLAN 1.
-  addPortVlan(socket, index, { vid: vlan === 0 ? 1 : vlan, isPvid: true, isUntagged: true });
-  for (const vid of trunk) addPortVlan(socket, index, { vid, isPvid: false, isUntagged: false });
+  await addPortVlan(socket, index, { vid: vlan === 0 ? 1 : vlan, isPvid: true, isUntagged: true });
+  for (const vid of trunk) await addPortVlan(socket, index, { vid, isPvid: false, isUntagged: false });
 }
 
 /** True when the link has it. One that stands in its way goes if `forceAddress` allows that. */
-function hasAddress(socket: RouteSocket, config: BridgeConfig, link: Link, wanted: IpPrefix): boolean {
+async function hasAddress(
+  socket: RouteSocket,
+  config: BridgeConfig,
+  link: Link,
+  wanted: IpPrefix,
+): Promise<boolean> {
   const { family } = wanted.address;
-  for (const { address } of listAddresses(socket, { index: link.index, family })) {
+  for (const { address } of await listAddresses(socket, { index: link.index, family })) {
     if (sameIp(address.address, wanted.address) && address.length === wanted.length) return true;
     const isInTheWay =
       family === 4 || prefixContains(address, wanted.address) || prefixContains(wanted, address.address);
@@ -156,15 +168,15 @@ function hasAddress(socket: RouteSocket, config: BridgeConfig, link: Link, wante
       const text = `${link.name} already has an IP address different from ${formatPrefix(wanted)}: ${formatPrefix(address)}`;
       throw new EngineError('failed-precondition', text);
     }
-    tolerate('EADDRNOTAVAIL', () => deleteAddress(socket, { index: link.index, address }));
+    await tolerate('EADDRNOTAVAIL', async () => await deleteAddress(socket, { index: link.index, address }));
   }
   return false;
 }
 
 /** For what another process may have done in the same moment. */
-function tolerate(code: string, work: () => void): void {
+async function tolerate(code: string, work: () => Promise<unknown>): Promise<void> {
   try {
-    work();
+    await work();
   } catch (error) {
     if (errnoOf(error) !== code) throw error;
   }

@@ -64,15 +64,15 @@ export async function configurePod(
   const addresses = args.ips.map(({ address }) => requirePrefix(address, 'address from IPAM'));
   const hasV6 = addresses.some(({ address }) => address.family === 6);
   await writeSysctls(deps, config, { ...args, hasV6 });
-  for (const address of addresses) addAddress(pod, { index: link.index, address });
-  setLink(pod, { index: link.index, up: true });
+  for (const address of addresses) await addAddress(pod, { index: link.index, address });
+  await setLink(pod, { index: link.index, up: true });
   if (hasV6) await settle(pod, link);
-  for (const route of args.routes) addPodRoute(pod, link.index, route, args.ips);
+  for (const route of args.routes) await addPodRoute(pod, link.index, route, args.ips);
 }
 
 /** The interface of that name inside. @throws EngineError not-found */
-export function requirePodLink(pod: RouteSocket, ifName: string): Link {
-  const link = getLink(pod, ifName);
+export async function requirePodLink(pod: RouteSocket, ifName: string): Promise<Link> {
+  const link = await getLink(pod, ifName);
   if (link !== undefined) return link;
   throw new EngineError('not-found', `the container has no interface ${ifName}`);
 }
@@ -107,7 +107,7 @@ async function settle(pod: RouteSocket, link: Link): Promise<void> {
   const deadline = performance.now() + settlePatienceMs;
   // The kernel's worker needs some microseconds even when there is nothing to detect.
   for (let pauseMs = 0; ; pauseMs = Math.min(Math.max(1, pauseMs * 2), maxSettlePauseMs)) {
-    const addresses = listAddresses(pod, { index: link.index, family: 6 });
+    const addresses = await listAddresses(pod, { index: link.index, family: 6 });
     const duplicate = addresses.find(({ isDuplicate }) => isDuplicate);
     if (duplicate !== undefined) {
       const text = `${formatPrefix(duplicate.address)} on ${link.name} is used by somebody else`;
@@ -124,11 +124,16 @@ async function settle(pod: RouteSocket, link: Link): Promise<void> {
   }
 }
 
-function addPodRoute(pod: RouteSocket, index: number, route: CniRoute, ips: readonly CniIp[]): void {
+async function addPodRoute(
+  pod: RouteSocket,
+  index: number,
+  route: CniRoute,
+  ips: readonly CniIp[],
+): Promise<void> {
   const destination = networkOf(requirePrefix(route.dst, 'route'));
   const isV4 = destination.address.family === 4;
   const gateway = route.gw ?? ips.find(({ gateway: each }) => each?.includes(':') === !isV4)?.gateway;
-  addRoute(
+  await addRoute(
     pod,
     {
       destination,

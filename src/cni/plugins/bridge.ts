@@ -66,10 +66,10 @@ export class BridgePlugin implements InProcessPlugin {
     const { bridge, host } = await this.#bridges.run(config.bridge, undefined, async () => {
       const found = await ensureBridge(deps, config);
       const args = { bridge: found, netnsPath, ifName: request.ifName };
-      return { bridge: found, host: connectPod(deps, config, args) };
+      return { bridge: found, host: await connectPod(deps, config, args) };
     });
     undo.defer(async () => await deleteHostLink(deps, host.index));
-    const link = requirePodLink(pod, request.ifName);
+    const link = await requirePodLink(pod, request.ifName);
     if (config.macspoofchk) {
       const label = labelOf(config, request);
       undo.defer(async () => await this.#spoofCheck.remove((each) => each === label));
@@ -89,10 +89,10 @@ export class BridgePlugin implements InProcessPlugin {
         await this.#masquerade.add(runDirOf(deps), memberOf(config, request), addresses);
       }
     } else if (!config.disableContainerInterface) {
-      setLink(pod, { index: link.index, up: true });
+      await setLink(pod, { index: link.index, up: true });
     }
     if (!config.disableContainerInterface) await untilUp(deps, host.name);
-    showPresentMacs(deps, config, host, result);
+    await showPresentMacs(deps, config, host, result);
     if (hasDns(config.dns)) result.dns = withoutEmpty(config.dns);
     undo.move();
     return result;
@@ -102,7 +102,7 @@ export class BridgePlugin implements InProcessPlugin {
     const config = parseBridgeConfig(request);
     const pod = await openPodIfThere(deps, request.netnsPath);
     try {
-      const link = pod === undefined ? undefined : getLink(pod, request.ifName);
+      const link = pod === undefined ? undefined : await getLink(pod, request.ifName);
       if (pod !== undefined && link !== undefined) await deleteIfThere(deps, pod, link.index);
       if (pod === undefined) await this.#removeStrayPort(deps, config, request);
     } finally {
@@ -123,9 +123,9 @@ export class BridgePlugin implements InProcessPlugin {
     if (result === undefined) throw new EngineError('invalid-argument', 'CHECK needs the result of ADD');
     if (config.hasAddresses) await this.#ipam.check(deps, request);
     using pod = await openPod(deps, netnsPath);
-    checkAttachment({ config, route: deps.route, pod, result, netnsPath, ifName });
+    await checkAttachment({ config, route: deps.route, pod, result, netnsPath, ifName });
     if (config.ipMasq)
-      this.#masquerade.check(result.ips.map(({ address }) => requirePrefix(address, 'address')));
+      await this.#masquerade.check(result.ips.map(({ address }) => requirePrefix(address, 'address')));
   }
 
   async status(deps: PluginDeps, config: Readonly<Record<string, unknown>>): Promise<void> {
@@ -164,16 +164,16 @@ export class BridgePlugin implements InProcessPlugin {
 
   /** Of all networks: the network may have had another bridge under an older configuration. */
   async #removeUnusedBridges(deps: PluginDeps): Promise<void> {
-    for (const name of recordedBridges(deps)) {
+    for (const name of await recordedBridges(deps)) {
       await this.#bridges.run(name, undefined, async () => await removeUnusedBridge(deps, name));
     }
   }
 
   /** The path of the namespace is gone, but a process may keep the namespace, and so its link to the bridge. */
   async #removeStrayPort(deps: PluginDeps, config: BridgeConfig, request: PluginRequest): Promise<void> {
-    const bridgeIndex = getLink(deps.route, config.bridge)?.index;
+    const bridgeIndex = (await getLink(deps.route, config.bridge))?.index;
     for (const { name, mac, sandbox } of request.prevResult?.interfaces ?? []) {
-      const link = sandbox === undefined ? getLink(deps.route, name) : undefined;
+      const link = sandbox === undefined ? await getLink(deps.route, name) : undefined;
       const isOurs = link?.kind === 'veth' && link.masterIndex === bridgeIndex && link.mac === mac;
       if (link !== undefined && isOurs && name !== vlanLinkName(config))
         await deleteHostLink(deps, link.index);
@@ -191,7 +191,7 @@ export class BridgePlugin implements InProcessPlugin {
     if (gateways.length === 0) return;
     const link = config.vlan === 0 ? bridge : await ensureVlanLink(deps, config, bridge);
     if (link !== bridge) result.interfaces.push(describe(link.name, link.mac));
-    ensureGateway(deps, config, { link, gateways });
+    await ensureGateway(deps, config, { link, gateways });
     if (gateways.some(({ address }) => address.family === 4)) await enable(deps, 'net/ipv4/ip_forward');
     if (gateways.some(({ address }) => address.family === 6)) {
       await enable(deps, 'net/ipv6/conf/all/forwarding');
@@ -231,9 +231,14 @@ function describe(name: string, mac: string | undefined): CniInterface {
 }
 
 /** A bridge without an address of its own changes its MAC address with its ports. */
-function showPresentMacs(deps: PluginDeps, config: BridgeConfig, host: Link, result: CniResult): void {
+async function showPresentMacs(
+  deps: PluginDeps,
+  config: BridgeConfig,
+  host: Link,
+  result: CniResult,
+): Promise<void> {
   for (const [index, name] of [config.bridge, host.name].entries()) {
-    result.interfaces[index] = describe(name, getLink(deps.route, name)?.mac);
+    result.interfaces[index] = describe(name, (await getLink(deps.route, name))?.mac);
   }
 }
 
@@ -242,7 +247,7 @@ async function untilUp(deps: PluginDeps, name: string): Promise<void> {
   let state = 'gone';
   for (const pauseMs of carrierPausesMs) {
     if (pauseMs > 0) await delay(pauseMs);
-    state = getLink(deps.route, name)?.operState ?? 'gone';
+    state = (await getLink(deps.route, name))?.operState ?? 'gone';
     if (state === 'up') return;
   }
   throw new EngineError('unavailable', `bridge port ${name} does not come up, it is ${state}`);

@@ -3,16 +3,16 @@ import { deleteLinkSlowly, getLink } from '../../linux/netlink/links.ts';
 import { RouteSocket } from '../../linux/netlink/socket.ts';
 import type { PluginDeps } from '../plugin-types.ts';
 
-/** Deletes by index, without blocking this thread. The socket is of no use afterwards. */
+/** Deletes by index. */
 export async function deleteIfThere(
-  { poller }: PluginDeps,
+  { poller }: Pick<PluginDeps, 'poller'>,
   socket: RouteSocket,
   index: number,
 ): Promise<void> {
   try {
     await deleteLinkSlowly(socket, index, poller);
   } catch (error) {
-    if (getLink(socket, index) !== undefined) throw error;
+    if ((await getLink(socket, index)) !== undefined) throw error;
   }
 }
 

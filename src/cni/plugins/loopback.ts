@@ -20,10 +20,11 @@ export class LoopbackPlugin implements InProcessPlugin {
   async add(deps: PluginDeps, request: PluginRequest): Promise<CniResult> {
     const sandbox = requireNetns(request);
     using pod = await openPod(deps, sandbox);
-    const link = requireLoopback(pod);
-    setLink(pod, { index: link.index, up: true });
+    const link = await requireLoopback(pod);
+    await setLink(pod, { index: link.index, up: true });
     if (request.prevResult !== undefined) return request.prevResult;
-    const addresses = listAddresses(pod, { index: link.index }).map(({ address }) => address);
+    const listed = await listAddresses(pod, { index: link.index });
+    const addresses = listed.map(({ address }) => address);
     const stranger = addresses.find((address) => !isLoopback(address));
     if (stranger !== undefined) {
       const text = `lo has the address ${formatPrefix(stranger)}, which is no loopback address`;
@@ -43,17 +44,17 @@ export class LoopbackPlugin implements InProcessPlugin {
 
   async del(deps: PluginDeps, request: PluginRequest): Promise<void> {
     using pod = await openPodIfThere(deps, request.netnsPath);
-    if (pod !== undefined) setLink(pod, { index: requireLoopback(pod).index, up: false });
+    if (pod !== undefined) await setLink(pod, { index: (await requireLoopback(pod)).index, up: false });
   }
 
   async check(deps: PluginDeps, request: PluginRequest): Promise<void> {
     using pod = await openPod(deps, requireNetns(request));
-    if (!requireLoopback(pod).isUp) throw new EngineError('failed-precondition', 'lo is down');
+    if (!(await requireLoopback(pod)).isUp) throw new EngineError('failed-precondition', 'lo is down');
   }
 }
 
-function requireLoopback(pod: RouteSocket): Link {
-  const link = getLink(pod, 'lo');
+async function requireLoopback(pod: RouteSocket): Promise<Link> {
+  const link = await getLink(pod, 'lo');
   if (link === undefined) throw new EngineError('internal', 'the network namespace has no lo');
   return link;
 }

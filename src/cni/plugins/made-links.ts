@@ -23,16 +23,20 @@ export function runDirOf(deps: Pick<PluginDeps, 'runDir'>): string {
  *
  * @returns undefined when the link was gone again before it could be looked at
  */
-export function makeLink(deps: PluginDeps, name: string, create: () => void): Link | undefined {
+export async function makeLink(
+  deps: PluginDeps,
+  name: string,
+  create: () => Promise<void>,
+): Promise<Link | undefined> {
   write(deps, name, '');
   try {
-    create();
+    await create();
   } catch (error) {
     // EEXIST too: another process was faster, and the link is that one's.
     forgetLink(deps, name);
     throw error;
   }
-  const link = getLink(deps.route, name);
+  const link = await getLink(deps.route, name);
   if (link !== undefined) write(deps, name, String(link.index));
   return link;
 }

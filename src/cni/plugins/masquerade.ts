@@ -33,7 +33,7 @@ export class Masquerade {
       mkdirSync(directory, { recursive: true });
       // Before the rule: a crash in between leaves a member that DEL or GC takes away, never a rule without one.
       writeFileSync(join(directory, fileNameOf(member)), '');
-      if (hasNftablesChain(family, table, keyOf(subnet))) continue;
+      if (await hasNftablesChain(family, table, keyOf(subnet))) continue;
       await applyNftables(rulesFor(subnet));
     }
   }
@@ -60,7 +60,7 @@ export class Masquerade {
   async sweep(runDir: string, isKnown: (containerId: string) => boolean): Promise<void> {
     await this.#removeWhere(runDir, (name) => !isKnown(name.split(',')[1] ?? ''));
     using _ = await this.#turns.acquire('rules');
-    if (!hasNftablesTable(family, table)) return;
+    if (!(await hasNftablesTable(family, table))) return;
     const kept = new Set(entriesOf(membersRoot(runDir)));
     const objects = (await listNftables(family, table)) ?? [];
     const chains = objects.flatMap((object) => chainSchema.safeParse(object).data?.chain.name ?? []);
@@ -69,9 +69,9 @@ export class Masquerade {
   }
 
   /** @throws EngineError failed-precondition when the rules of a subnet are gone */
-  check(addresses: readonly IpPrefix[]): void {
+  async check(addresses: readonly IpPrefix[]): Promise<void> {
     for (const subnet of addresses.map((address) => networkOf(address))) {
-      if (hasNftablesChain(family, table, keyOf(subnet))) continue;
+      if (await hasNftablesChain(family, table, keyOf(subnet))) continue;
       throw new EngineError('failed-precondition', `${formatPrefix(subnet)} is not masqueraded`);
     }
   }
@@ -139,7 +139,7 @@ function rulesFor(subnet: IpPrefix): object[] {
 
 async function dropChain(name: string): Promise<void> {
   const chain = { family, table, name };
-  if (!hasNftablesChain(family, table, name)) return;
+  if (!(await hasNftablesChain(family, table, name))) return;
   await applyNftables([{ flush: { chain } }, { delete: { chain } }]);
 }
 

@@ -46,7 +46,7 @@ export class PortmapPlugin implements InProcessPlugin {
     await create(elements);
     await forgetFlows(config);
     if (!config.snat) return result;
-    reflectToPod(deps, result);
+    await reflectToPod(deps, result);
     await routeLoopback(deps, pods);
     return result;
   }
@@ -90,7 +90,7 @@ export class PortmapPlugin implements InProcessPlugin {
 
   async #remove(isGone: (comment: string) => boolean): Promise<void> {
     using _ = await this.#turns.acquire('rules');
-    if (!hasNftablesChain(portsFamily, portsTable, portsLastChain)) return;
+    if (!(await hasNftablesChain(portsFamily, portsTable, portsLastChain))) return;
     const elements = (await listOwnedElements(portsFamily, portsTable)) ?? [];
     const gone = elements.filter(({ comment }) => isGone(comment));
     if (gone.length === 0) return;
@@ -117,7 +117,7 @@ function requireResult(request: PluginRequest): CniResult {
 
 async function create(elements: readonly OwnedElement[]): Promise<void> {
   const commands = elements.map((element) => createElement(portsFamily, portsTable, element));
-  if (!hasNftablesChain(portsFamily, portsTable, portsLastChain)) await applyNftables(portRules());
+  if (!(await hasNftablesChain(portsFamily, portsTable, portsLastChain))) await applyNftables(portRules());
   try {
     await applyNftables(commands);
   } catch (error) {
@@ -146,8 +146,8 @@ async function removalOfStale(elements: readonly OwnedElement[]): Promise<object
 /** Lets 127.0.0.0/8 leave through the links that lead to the pods. */
 async function routeLoopback(deps: PluginDeps, pods: ReturnType<typeof podAddresses>): Promise<void> {
   const pod = pods.find(({ address }) => address.family === 4);
-  const index = pod === undefined ? undefined : lookupRoute(deps.route, pod.address)?.index;
-  const link = index === undefined ? undefined : getLink(deps.route, index);
+  const index = pod === undefined ? undefined : (await lookupRoute(deps.route, pod.address))?.index;
+  const link = index === undefined ? undefined : await getLink(deps.route, index);
   if (link === undefined || link.name === 'lo') return;
   await deps.writeSysctl(undefined, `net/ipv4/conf/${link.name}/route_localnet`, '1');
 }
@@ -156,11 +156,11 @@ async function routeLoopback(deps: PluginDeps, pods: ReturnType<typeof podAddres
  * Where bridged packets pass by the IP rules too (br_netfilter), a pod that asks for its own host port is answered by
  * the bridge, which sends nothing back to the port that it came from unless that port is a hairpin.
  */
-function reflectToPod(deps: PluginDeps, result: CniResult): void {
+async function reflectToPod(deps: PluginDeps, result: CniResult): Promise<void> {
   for (const { name, sandbox } of result.interfaces) {
-    const link = sandbox === undefined ? getLink(deps.route, name) : undefined;
+    const link = sandbox === undefined ? await getLink(deps.route, name) : undefined;
     if (link?.kind !== 'veth' || link.bridgePort === undefined || link.bridgePort.hairpin) continue;
-    setBridgePort(deps.route, { index: link.index, hairpin: true });
+    await setBridgePort(deps.route, { index: link.index, hairpin: true });
   }
 }
 

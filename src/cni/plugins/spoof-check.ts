@@ -20,7 +20,7 @@ export class SpoofCheck {
       { set: 'addresses', value: { concat: [args.link, args.mac] }, comment: args.label },
     ];
     await applyNftables([
-      ...(hasNftablesChain(family, table, chainName) ? [] : baseRules()),
+      ...((await hasNftablesChain(family, table, chainName)) ? [] : baseRules()),
       ...elements.map((element) => createElement(family, table, element)),
     ]);
   }
@@ -28,7 +28,7 @@ export class SpoofCheck {
   /** Takes away what belongs to attachments of which `isGone` says so. Idempotent. */
   async remove(isGone: (label: string) => boolean): Promise<void> {
     using _ = await this.#turns.acquire('rules');
-    if (!hasNftablesChain(family, table, chainName)) return;
+    if (!(await hasNftablesChain(family, table, chainName))) return;
     const elements = (await listOwnedElements(family, table)) ?? [];
     const gone = elements.filter(({ comment }) => isGone(comment));
     if (gone.length === 0) return;

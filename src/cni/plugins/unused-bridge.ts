@@ -11,12 +11,12 @@ import { forgetLink, isLinkMadeHere, madeLinkNames } from './made-links.ts';
  * itself part of another. The caller keeps attachments to this bridge away. Idempotent.
  */
 export async function removeUnusedBridge(deps: PluginDeps, name: string): Promise<void> {
-  const bridge = getLink(deps.route, name);
+  const bridge = await getLink(deps.route, name);
   if (bridge === undefined || !isLinkMadeHere(deps, bridge)) {
-    for (const each of recordsOf(deps, name)) forgetStale(deps, each);
+    for (const each of recordsOf(deps, name)) await forgetStale(deps, each);
     return;
   }
-  const links = listLinks(deps.route);
+  const links = await listLinks(deps.route);
   const vlanLinks = links.filter((link) => link.name.startsWith(`${name}.`) && isLinkMadeHere(deps, link));
   if (isUsed(bridge, vlanLinks, links)) return;
   for (const link of [...vlanLinks, bridge]) {
@@ -26,9 +26,13 @@ export async function removeUnusedBridge(deps: PluginDeps, name: string): Promis
 }
 
 /** The names of the bridges that may have been made here: recorded, and no VLAN's link. */
-export function recordedBridges(deps: PluginDeps): string[] {
-  const names = madeLinkNames(deps);
-  return names.filter((name) => getLink(deps.route, name)?.kind !== 'vlan');
+export async function recordedBridges(deps: PluginDeps): Promise<string[]> {
+  const bridges: string[] = [];
+  for (const name of madeLinkNames(deps)) {
+    const link = await getLink(deps.route, name);
+    if (link?.kind !== 'vlan') bridges.push(name);
+  }
+  return bridges;
 }
 
 function isUsed(bridge: Link, vlanLinks: readonly Link[], links: readonly Link[]): boolean {
@@ -50,7 +54,7 @@ function recordsOf(deps: PluginDeps, name: string): string[] {
 }
 
 /** A record whose link went by another hand. */
-function forgetStale(deps: PluginDeps, name: string): void {
-  const link = getLink(deps.route, name);
+async function forgetStale(deps: PluginDeps, name: string): Promise<void> {
+  const link = await getLink(deps.route, name);
   if (link === undefined || !isLinkMadeHere(deps, link)) forgetLink(deps, name);
 }

@@ -17,26 +17,27 @@ import { makeLink } from './made-links.ts';
  */
 export async function ensureVlanLink(deps: PluginDeps, config: BridgeConfig, bridge: Link): Promise<Link> {
   const name = vlanLinkName(config);
-  if (getLink(deps.route, name) === undefined) {
-    keepMac(deps, bridge);
+  if ((await getLink(deps.route, name)) === undefined) {
+    await keepMac(deps, bridge);
     try {
-      makeLink(deps, name, () => createVlan(deps.route, { name, parent: bridge.index, vid: config.vlan }));
+      const options = { name, parent: bridge.index, vid: config.vlan };
+      await makeLink(deps, name, async () => await createVlan(deps.route, options));
     } catch (error) {
       // Another process may have been faster.
-      if (getLink(deps.route, name) === undefined) throw error;
+      if ((await getLink(deps.route, name)) === undefined) throw error;
     }
   }
-  const link = getLink(deps.route, name);
+  const link = await getLink(deps.route, name);
   if (link === undefined) throw new EngineError('unavailable', `link ${name} was removed while it was made`);
   if (link.kind === 'vlan' && link.linkIndex === bridge.index)
-    addBridgeVlan(deps.route, bridge.index, config.vlan);
-  else if (!leadsToPort(deps, link, bridge)) {
+    await addBridgeVlan(deps.route, bridge.index, config.vlan);
+  else if (!(await leadsToPort(deps, link, bridge))) {
     const text = `link ${name} is there already and does not lead to bridge ${bridge.name}`;
     throw new EngineError('failed-precondition', text);
   }
   if (link.isUp) return link;
   await writeOptionalSysctl(deps, undefined, `net/ipv6/conf/${name}/accept_ra`, '0');
-  setLink(deps.route, { index: link.index, up: true });
+  await setLink(deps.route, { index: link.index, up: true });
   return link;
 }
 
@@ -46,12 +47,12 @@ export function vlanLinkName(config: BridgeConfig): string {
 }
 
 /** The VLAN link's address is the bridge's, which would else change as pods come and go. */
-function keepMac(deps: PluginDeps, { index }: Link): void {
-  const mac = getLink(deps.route, index)?.mac;
-  if (mac !== undefined) setLink(deps.route, { index, mac });
+async function keepMac(deps: PluginDeps, { index }: Link): Promise<void> {
+  const mac = (await getLink(deps.route, index))?.mac;
+  if (mac !== undefined) await setLink(deps.route, { index, mac });
 }
 
-function leadsToPort(deps: PluginDeps, link: Link, bridge: Link): boolean {
+async function leadsToPort(deps: PluginDeps, link: Link, bridge: Link): Promise<boolean> {
   if (link.kind !== 'veth' || link.linkIndex === undefined || link.linkNetnsId !== undefined) return false;
-  return getLink(deps.route, link.linkIndex)?.masterIndex === bridge.index;
+  return (await getLink(deps.route, link.linkIndex))?.masterIndex === bridge.index;
 }

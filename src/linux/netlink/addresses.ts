@@ -41,15 +41,15 @@ export function addressFamily(family: 4 | 6 | undefined): number {
  * Adds an address; the kernel adds the route of its network with it. IPv4 gets the network's broadcast address.
  * @throws SyscallError EEXIST when the link has it already
  */
-export function addAddress(
+export async function addAddress(
   socket: RouteSocket,
   args: {
     readonly index: number;
     readonly address: IpPrefix;
     readonly skipDuplicateDetection?: boolean;
   },
-): void {
-  socket.execute({
+): Promise<void> {
+  await socket.execute({
     type: RTM_NEWADDR,
     flags: messageFlag.create | messageFlag.exclusive,
     payload: encodeAddress(args),
@@ -59,11 +59,11 @@ export function addAddress(
 }
 
 /** @throws SyscallError EADDRNOTAVAIL when the link does not have it */
-export function deleteAddress(
+export async function deleteAddress(
   socket: RouteSocket,
   args: { readonly index: number; readonly address: IpPrefix },
-): void {
-  socket.execute({
+): Promise<void> {
+  await socket.execute({
     type: RTM_DELADDR,
     payload: encodeAddress(args),
     operation: 'RTM_DELADDR',
@@ -72,14 +72,14 @@ export function deleteAddress(
 }
 
 /** The addresses of one link, or of all. */
-export function listAddresses(
+export async function listAddresses(
   socket: RouteSocket,
   filter: { readonly index?: number; readonly family?: 4 | 6 } = {},
-): LinkAddress[] {
+): Promise<LinkAddress[]> {
   const header = Buffer.alloc(headerBytes);
   header.writeUInt8(addressFamily(filter.family), 0);
   header.writeUInt32LE(filter.index ?? 0, 4);
-  const messages = socket.dump({ type: RTM_GETADDR, payload: header, operation: 'RTM_GETADDR' });
+  const messages = await socket.dump({ type: RTM_GETADDR, payload: header, operation: 'RTM_GETADDR' });
   return messages
     .map((message) => decodeAddress(message.payload))
     .filter((address) => filter.index === undefined || address.index === filter.index);

@@ -27,27 +27,27 @@ const VLAN_INFO_PVID = 2;
 const VLAN_INFO_UNTAGGED = 4;
 
 /** `index` is the port. @throws SyscallError ENOTSUP when the kernel or the bridge does not filter VLANs */
-export function addPortVlan(socket: RouteSocket, index: number, vlan: PortVlan): void {
+export async function addPortVlan(socket: RouteSocket, index: number, vlan: PortVlan): Promise<void> {
   const payload = encodePortVlan(index, vlan);
-  socket.execute({ type: RTM_SETLINK, payload, operation: 'RTM_SETLINK', about: `vlan ${vlan.vid}` });
+  await socket.execute({ type: RTM_SETLINK, payload, operation: 'RTM_SETLINK', about: `vlan ${vlan.vid}` });
 }
 
 /** Lets the bridge's own machine take part in a VLAN, with tagged frames. No error when it does already. */
-export function addBridgeVlan(socket: RouteSocket, index: number, vid: number): void {
+export async function addBridgeVlan(socket: RouteSocket, index: number, vid: number): Promise<void> {
   const payload = encodePortVlan(index, { vid, isPvid: false, isUntagged: false }, 'bridge');
-  socket.execute({ type: RTM_SETLINK, payload, operation: 'RTM_SETLINK', about: `vlan ${vid}` });
+  await socket.execute({ type: RTM_SETLINK, payload, operation: 'RTM_SETLINK', about: `vlan ${vid}` });
 }
 
-export function deletePortVlan(socket: RouteSocket, index: number, vid: number): void {
+export async function deletePortVlan(socket: RouteSocket, index: number, vid: number): Promise<void> {
   const payload = encodePortVlan(index, { vid, isPvid: false, isUntagged: false });
-  socket.execute({ type: RTM_DELLINK, payload, operation: 'RTM_DELLINK', about: `vlan ${vid}` });
+  await socket.execute({ type: RTM_DELLINK, payload, operation: 'RTM_DELLINK', about: `vlan ${vid}` });
 }
 
 /** The VLANs of one port. */
-export function listPortVlans(socket: RouteSocket, index: number): PortVlan[] {
+export async function listPortVlans(socket: RouteSocket, index: number): Promise<PortVlan[]> {
   const writer = new AttributeWriter(encodeInterfaceHeader({ family: AF_BRIDGE }));
   writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN);
-  const messages = socket.dump({ type: RTM_GETLINK, payload: writer.take(), operation: 'RTM_GETLINK' });
+  const messages = await socket.dump({ type: RTM_GETLINK, payload: writer.take(), operation: 'RTM_GETLINK' });
   const port = messages.find((message) => message.payload.readInt32LE(4) === index);
   return port === undefined ? [] : decodePortVlans(port.payload);
 }

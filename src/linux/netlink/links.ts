@@ -1,4 +1,4 @@
-/** Links of the namespace in which the socket was opened. All functions are synchronous; errors are SyscallError. */
+/** Links of the namespace in which the socket was opened. Errors are SyscallError. */
 import { errnoOf } from '../../lib/errors.ts';
 import {
   decodeLink,
@@ -29,9 +29,12 @@ const RTM_GETLINK = 18;
 const maxNameBytes = 15;
 
 /** @throws SyscallError EEXIST when a link of that name is there, of whatever kind */
-export function createBridge(socket: RouteSocket, args: LinkAttributes & BridgeOptions): void {
+export async function createBridge(socket: RouteSocket, args: LinkAttributes & BridgeOptions): Promise<void> {
   const { vlanFiltering } = args;
-  create(socket, args, { kind: 'bridge', options: vlanFiltering === undefined ? {} : { vlanFiltering } });
+  await create(socket, args, {
+    kind: 'bridge',
+    options: vlanFiltering === undefined ? {} : { vlanFiltering },
+  });
 }
 
 /**
@@ -39,7 +42,7 @@ export function createBridge(socket: RouteSocket, args: LinkAttributes & BridgeO
  * `mac` is the peer's; the near end gets one from the kernel. Both ends have the same `mtu`.
  * @throws SyscallError EEXIST when either name is taken
  */
-export function createVeth(
+export async function createVeth(
   socket: RouteSocket,
   args: {
     readonly name: string;
@@ -50,7 +53,7 @@ export function createVeth(
     readonly master?: number;
     readonly up?: boolean;
   },
-): void {
+): Promise<void> {
   const { name, peerName, peerNetnsFd, mac, ...rest } = args;
   const peer = {
     name: peerName,
@@ -58,53 +61,53 @@ export function createVeth(
     ...(peerNetnsFd === undefined ? {} : { netnsFd: peerNetnsFd }),
     ...(mac === undefined ? {} : { mac }),
   };
-  create(socket, { name, ...rest }, { kind: 'veth', peer });
+  await create(socket, { name, ...rest }, { kind: 'veth', peer });
 }
 
-export function createVxlan(socket: RouteSocket, args: LinkAttributes & VxlanOptions): void {
-  create(socket, args, { kind: 'vxlan', options: args });
+export async function createVxlan(socket: RouteSocket, args: LinkAttributes & VxlanOptions): Promise<void> {
+  await create(socket, args, { kind: 'vxlan', options: args });
 }
 
 /** `parent` is an index. With `netnsFd` the link is made in that namespace and stays bound to its parent in this one. */
-export function createMacvlan(
+export async function createMacvlan(
   socket: RouteSocket,
   args: LinkAttributes & { readonly parent: number; readonly mode: MacvlanMode },
-): void {
-  create(socket, args, { kind: 'macvlan', parent: args.parent, mode: args.mode });
+): Promise<void> {
+  await create(socket, args, { kind: 'macvlan', parent: args.parent, mode: args.mode });
 }
 
 /** `parent` is an index. */
-export function createIpvlan(
+export async function createIpvlan(
   socket: RouteSocket,
   args: LinkAttributes & { readonly parent: number; readonly mode: IpvlanMode },
-): void {
-  create(socket, args, { kind: 'ipvlan', parent: args.parent, mode: args.mode });
+): Promise<void> {
+  await create(socket, args, { kind: 'ipvlan', parent: args.parent, mode: args.mode });
 }
 
 /** The link that has the tagged frames of one VLAN of its parent. */
-export function createVlan(
+export async function createVlan(
   socket: RouteSocket,
   args: LinkAttributes & { readonly parent: number; readonly vid: number },
-): void {
-  create(socket, args, { kind: 'vlan', parent: args.parent, vid: args.vid });
+): Promise<void> {
+  await create(socket, args, { kind: 'vlan', parent: args.parent, vid: args.vid });
 }
 
-export function createDummy(socket: RouteSocket, args: LinkAttributes): void {
-  create(socket, args, { kind: 'dummy' });
+export async function createDummy(socket: RouteSocket, args: LinkAttributes): Promise<void> {
+  await create(socket, args, { kind: 'dummy' });
 }
 
 /**
- * Deletes by index. A veth's peer goes with it. Blocks this thread for the 10 to 20 ms that the kernel takes;
- * `deleteLinkSlowly` does not.
+ * Deletes by index. A veth's peer goes with it. Takes the 10 to 20 ms until the kernel has freed it, and other requests wait
+ * for their turn meanwhile; `deleteLinkSlowly` does not.
  * @throws SyscallError ENODEV when there is none
  */
-export function deleteLink(socket: RouteSocket, index: number): void {
-  socket.execute(deletion(index));
+export async function deleteLink(socket: RouteSocket, index: number): Promise<void> {
+  await socket.execute(deletion(index));
 }
 
 /**
- * As `deleteLink`, without blocking; done when nobody finds the link any more, which is long before the kernel has freed it. The
- * socket is good for nothing else from then on.
+ * As `deleteLink`, but other requests go on, and it is done when nobody finds the link any more, which is long before the kernel has
+ * freed it.
  */
 export async function deleteLinkSlowly(socket: RouteSocket, index: number, poller: Poller): Promise<void> {
   await socket.executeSlowly(deletion(index), {
@@ -119,12 +122,12 @@ export async function deleteLinkSlowly(socket: RouteSocket, index: number, polle
 }
 
 /** Undefined when no link has that name (or index). */
-export function getLink(socket: RouteSocket, nameOrIndex: string | number): Link | undefined {
+export async function getLink(socket: RouteSocket, nameOrIndex: string | number): Promise<Link | undefined> {
   // The kernel answers ERANGE to a longer name; no link can have it.
   if (typeof nameOrIndex === 'string' && Buffer.byteLength(nameOrIndex) > maxNameBytes) return undefined;
   const target = typeof nameOrIndex === 'string' ? { name: nameOrIndex } : { index: nameOrIndex };
   try {
-    const message = socket.query({
+    const message = await socket.query({
       type: RTM_GETLINK,
       payload: encodeLinkQuery(target),
       operation: 'RTM_GETLINK',
@@ -138,8 +141,8 @@ export function getLink(socket: RouteSocket, nameOrIndex: string | number): Link
 }
 
 /** All links of the namespace. */
-export function listLinks(socket: RouteSocket): Link[] {
-  const messages = socket.dump({
+export async function listLinks(socket: RouteSocket): Promise<Link[]> {
+  const messages = await socket.dump({
     type: RTM_GETLINK,
     payload: encodeLinkQuery('all'),
     operation: 'RTM_GETLINK',
@@ -148,8 +151,11 @@ export function listLinks(socket: RouteSocket): Link[] {
 }
 
 /** Changes the link of that index; keys that are absent stay as they are. */
-export function setLink(socket: RouteSocket, args: LinkChange & { readonly index: number }): void {
-  socket.execute({
+export async function setLink(
+  socket: RouteSocket,
+  args: LinkChange & { readonly index: number },
+): Promise<void> {
+  await socket.execute({
     type: RTM_NEWLINK,
     payload: encodeLinkChange(args.index, args),
     operation: 'RTM_NEWLINK',
@@ -158,11 +164,11 @@ export function setLink(socket: RouteSocket, args: LinkChange & { readonly index
 }
 
 /** Options of a link that is a port of a bridge. */
-export function setBridgePort(
+export async function setBridgePort(
   socket: RouteSocket,
   args: BridgePortOptions & { readonly index: number },
-): void {
-  socket.execute({
+): Promise<void> {
+  await socket.execute({
     type: RTM_NEWLINK,
     payload: encodeBridgePort(args.index, args),
     operation: 'RTM_NEWLINK',
@@ -179,8 +185,8 @@ function deletion(index: number): NetlinkCall {
   };
 }
 
-function create(socket: RouteSocket, attributes: LinkAttributes, kind: LinkKind): void {
-  socket.execute({
+async function create(socket: RouteSocket, attributes: LinkAttributes, kind: LinkKind): Promise<void> {
+  await socket.execute({
     type: RTM_NEWLINK,
     flags: messageFlag.create | messageFlag.exclusive,
     payload: encodeNewLink(attributes, kind),

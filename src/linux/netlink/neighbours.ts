@@ -39,53 +39,59 @@ const headerBytes = 12;
 const replaceFlags = messageFlag.create | messageFlag.replace;
 
 /** Sets a permanent neighbour entry, in place of what is there. */
-export function setNeighbour(socket: RouteSocket, neighbour: Neighbour): void {
+export async function setNeighbour(socket: RouteSocket, neighbour: Neighbour): Promise<void> {
   const payload = encodeNeighbour(neighbour);
   const about = formatIp(neighbour.address);
-  socket.execute({ type: RTM_NEWNEIGH, flags: replaceFlags, payload, operation: 'RTM_NEWNEIGH', about });
+  await socket.execute({
+    type: RTM_NEWNEIGH,
+    flags: replaceFlags,
+    payload,
+    operation: 'RTM_NEWNEIGH',
+    about,
+  });
 }
 
 /** @throws SyscallError ENOENT when there is none */
-export function deleteNeighbour(socket: RouteSocket, neighbour: Neighbour): void {
+export async function deleteNeighbour(socket: RouteSocket, neighbour: Neighbour): Promise<void> {
   const payload = encodeNeighbour(neighbour);
   const about = formatIp(neighbour.address);
-  socket.execute({ type: RTM_DELNEIGH, payload, operation: 'RTM_DELNEIGH', about });
+  await socket.execute({ type: RTM_DELNEIGH, payload, operation: 'RTM_DELNEIGH', about });
 }
 
 /** Sets a permanent entry of the device itself (not of the bridge above it), in place of what is there. */
-export function setForwardingEntry(socket: RouteSocket, entry: ForwardingEntry): void {
+export async function setForwardingEntry(socket: RouteSocket, entry: ForwardingEntry): Promise<void> {
   const payload = encodeForwardingEntry(entry);
   const flags = replaceFlags;
-  socket.execute({ type: RTM_NEWNEIGH, flags, payload, operation: 'RTM_NEWNEIGH', about: entry.mac });
+  await socket.execute({ type: RTM_NEWNEIGH, flags, payload, operation: 'RTM_NEWNEIGH', about: entry.mac });
 }
 
 /** @throws SyscallError ENOENT when there is none */
-export function deleteForwardingEntry(socket: RouteSocket, entry: ForwardingEntry): void {
+export async function deleteForwardingEntry(socket: RouteSocket, entry: ForwardingEntry): Promise<void> {
   const payload = encodeForwardingEntry(entry);
-  socket.execute({ type: RTM_DELNEIGH, payload, operation: 'RTM_DELNEIGH', about: entry.mac });
+  await socket.execute({ type: RTM_DELNEIGH, payload, operation: 'RTM_DELNEIGH', about: entry.mac });
 }
 
 /** Neighbours of one family on one link. */
-export function listNeighbours(
+export async function listNeighbours(
   socket: RouteSocket,
   filter: { readonly index: number; readonly family: 4 | 6 },
-): ListedNeighbour[] {
+): Promise<ListedNeighbour[]> {
   const header = encodeNeighbourHeader({
     family: addressFamily(filter.family),
     index: 0,
     state: 0,
     flags: 0,
   });
-  const messages = socket.dump({ type: RTM_GETNEIGH, payload: header, operation: 'RTM_GETNEIGH' });
+  const messages = await socket.dump({ type: RTM_GETNEIGH, payload: header, operation: 'RTM_GETNEIGH' });
   return messages
     .map((message) => decodeNeighbour(message.payload))
     .filter((neighbour) => neighbour.index === filter.index);
 }
 
 /** The forwarding database of one link: its own entries and those that its bridge keeps for it. */
-export function listForwardingEntries(socket: RouteSocket, index: number): ListedNeighbour[] {
+export async function listForwardingEntries(socket: RouteSocket, index: number): Promise<ListedNeighbour[]> {
   const header = encodeNeighbourHeader({ family: AF_BRIDGE, index, state: 0, flags: 0 });
-  const messages = socket.dump({ type: RTM_GETNEIGH, payload: header, operation: 'RTM_GETNEIGH' });
+  const messages = await socket.dump({ type: RTM_GETNEIGH, payload: header, operation: 'RTM_GETNEIGH' });
   return messages
     .map((message) => decodeNeighbour(message.payload))
     .filter((neighbour) => neighbour.index === index);

@@ -58,8 +58,12 @@ const conflictFlags: Readonly<Record<RouteConflict, number>> = {
 };
 
 /** @throws SyscallError EEXIST, or ENETUNREACH when the gateway is in no network of the link */
-export function addRoute(socket: RouteSocket, route: Route, conflict: RouteConflict = 'fail'): void {
-  socket.execute({
+export async function addRoute(
+  socket: RouteSocket,
+  route: Route,
+  conflict: RouteConflict = 'fail',
+): Promise<void> {
+  await socket.execute({
     type: RTM_NEWROUTE,
     flags: conflictFlags[conflict],
     payload: encodeRoute(route),
@@ -69,19 +73,19 @@ export function addRoute(socket: RouteSocket, route: Route, conflict: RouteConfl
 }
 
 /** @throws SyscallError ESRCH when there is none */
-export function deleteRoute(socket: RouteSocket, route: Route): void {
+export async function deleteRoute(socket: RouteSocket, route: Route): Promise<void> {
   const payload = encodeRoute({ scope: RT_SCOPE_NOWHERE, protocol: 0, ...route });
-  socket.execute({ type: RTM_DELROUTE, payload, operation: 'RTM_DELROUTE', about: describe(route) });
+  await socket.execute({ type: RTM_DELROUTE, payload, operation: 'RTM_DELROUTE', about: describe(route) });
 }
 
 /** Unicast routes of the main table, or of another. */
-export function listRoutes(
+export async function listRoutes(
   socket: RouteSocket,
   filter: { readonly family?: 4 | 6; readonly index?: number; readonly table?: number } = {},
-): Route[] {
+): Promise<Route[]> {
   const table = filter.table ?? RT_TABLE_MAIN;
   const header = encodeRouteHeader({ family: addressFamily(filter.family) });
-  const messages = socket.dump({ type: RTM_GETROUTE, payload: header, operation: 'RTM_GETROUTE' });
+  const messages = await socket.dump({ type: RTM_GETROUTE, payload: header, operation: 'RTM_GETROUTE' });
   return messages
     .filter((message) => message.payload.readUInt8(7) === RTN_UNICAST)
     .map((message) => decodeRoute(message.payload))
@@ -89,11 +93,11 @@ export function listRoutes(
 }
 
 /** The route that a packet to `address` takes. @throws SyscallError ENETUNREACH */
-export function lookupRoute(socket: RouteSocket, address: IpAddress): Route | undefined {
+export async function lookupRoute(socket: RouteSocket, address: IpAddress): Promise<Route | undefined> {
   const family = addressFamily(address.family);
   const writer = new AttributeWriter(encodeRouteHeader({ family, dstLength: bitsOf(address.family) }));
   writer.bytes(RTA.dst, ipToBytes(address));
-  const answer = socket.query({
+  const answer = await socket.query({
     type: RTM_GETROUTE,
     payload: writer.take(),
     operation: 'RTM_GETROUTE',

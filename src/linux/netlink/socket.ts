@@ -1,13 +1,14 @@
 /**
- * Netlink sockets: one request, its answers, its acknowledgement. The kernel answers before `send` returns, so that
- * everything here is synchronous and takes some tens of microseconds; a receive time-out guards against a kernel that does not.
+ * Netlink sockets: one request, its answers, its acknowledgement. The kernel answers before `send` returns: mostly within
+ * some tens of microseconds, but seconds later while others keep it from looking at its links. So this thread sends nothing itself.
+ * A receive time-out guards against a kernel that gives no answer.
  */
-import koffi from 'koffi';
 import { bind, close } from '../libc.ts';
 import type { Poller } from '../poll.ts';
-import { errnoOf, messageOf } from '../../lib/errors.ts';
+import { errnoOf } from '../../lib/errors.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { SyscallError, errnoNumber } from '../errors.ts';
+import { receiveInPool, sendInPool } from './in-pool.ts';
 import {
   controlType,
   decodeAcknowledgement,
@@ -43,21 +44,22 @@ const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
+const NETLINK_DROP_MEMBERSHIP = 2;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 const MSG_TRUNC = 0x20;
+const MSG_DONTWAIT = 0x40;
 const receiveTimeoutSeconds = 5;
 const receiveBytes = 256 * 1024;
 const dumpAttempts = 20;
-// Of the four threads of libuv's pool, which file operations need too.
-const slowAtOnce = 2;
+// Together these leave one of the four threads of libuv's pool, which file operations need too. More exchanges would only wait in
+// the kernel for the same lock.
+const exchangesAtOnce = 1;
+const deletionsAtOnce = 2;
 
 const socket = bind<[domain: number, type: number, protocol: number]>(
   'int socket(int domain, int type, int protocol)',
-);
-const send = bind<[fd: number, data: Uint8Array, length: number, flags: number]>(
-  'ssize_t send(int fd, const void *data, size_t length, int flags)',
 );
 const recv = bind<[fd: number, data: Uint8Array, length: number, flags: number]>(
   'ssize_t recv(int fd, void *data, size_t length, int flags)',
@@ -66,14 +68,20 @@ const setsockopt = bind<[fd: number, level: number, name: number, value: Uint8Ar
   'int setsockopt(int fd, int level, int name, const void *value, socklen_t length)',
 );
 
-// One for all sockets: a receive copies what it read before anything else can run.
+const exchangeTurns = new Semaphore(exchangesAtOnce);
+const deletionTurns = new Semaphore(deletionsAtOnce);
+
+// One for all sockets: a receive copies what it read before anything else can run. What a thread of the pool writes is another one.
 let receiveBuffer: Buffer | undefined;
+let dumpBuffer: Buffer | undefined;
 
 /** A connection to one netlink family in one network namespace. It joins a group for one request's end only. */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
   #sequence = 0;
   #isOpen = true;
+  /** Calls on the descriptor that threads of the pool make now. */
+  #inPool = 0;
 
   /** Takes ownership of `fd`. */
   constructor(fd: number) {
@@ -98,35 +106,81 @@ export class NetlinkSocket implements Disposable {
   }
 
   /** Changes something. @throws SyscallError with the kernel's own sentence when it gave one */
-  execute(call: NetlinkCall): void {
-    this.#exchange(call, messageFlag.ack);
+  async execute(call: NetlinkCall): Promise<void> {
+    await this.#exchange(call);
+  }
+
+  /** Asks for one object. @throws SyscallError */
+  async query(call: NetlinkCall): Promise<NetlinkMessage | undefined> {
+    return (await this.#exchange(call))[0];
+  }
+
+  /** Asks for all objects. A dump that changes interrupted is made again. @throws SyscallError */
+  async dump(call: NetlinkCall): Promise<NetlinkMessage[]> {
+    for (let attempt = 1; ; attempt += 1) {
+      const { messages, wasInterrupted } = await this.#dumpOnce(call);
+      if (!wasInterrupted) return messages;
+      if (attempt === dumpAttempts) {
+        throw failure(call, errnoNumber('EBUSY'), `the list changed during each of ${dumpAttempts} dumps`);
+      }
+    }
   }
 
   /**
    * As `execute`, for what the kernel acknowledges tens of milliseconds after it is done (the memory of a link is freed
    * when nobody can read it any more): resolves when the kernel tells the group of it. At most two at a time in this
-   * process, because each blocks a thread of libuv's pool. The socket is good for nothing else from then on.
+   * process.
    */
   async executeSlowly(call: NetlinkCall, notice: Notice): Promise<void> {
-    const turn = await slowTurns.acquire();
-    let sent: Promise<void>;
-    try {
-      const group = Buffer.alloc(4);
-      group.writeUInt32LE(notice.group);
-      setsockopt(this.#fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group, group.length);
-      sent = this.#sendInPool(call, this.#encode(call, messageFlag.ack)).finally(() =>
-        turn[Symbol.dispose](),
-      );
-    } catch (error) {
-      turn[Symbol.dispose]();
-      throw error;
-    }
+    const turn = await deletionTurns.acquire();
+    const sent = this.#sendAsMember(call, notice.group).finally(() => turn[Symbol.dispose]());
     // It may still be under way when nobody listens any more.
     sent.catch(() => undefined);
+    try {
+      for (;;) {
+        await this.#untilReadable(notice.poller, sent);
+        for (const message of await this.#receiveNotices(call, sent)) {
+          if (notice.isIt(message) || this.#isDone(call, message)) return;
+        }
+      }
+    } finally {
+      this.#leave(notice.group);
+    }
+  }
+
+  /** Calls that are under way end first: until then their descriptor must not become another file's. */
+  [Symbol.dispose](): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    if (this.#inPool === 0) close(this.#fd);
+  }
+
+  /** @returns the answers before the acknowledgement */
+  async #exchange(call: NetlinkCall): Promise<NetlinkMessage[]> {
+    using _ = await exchangeTurns.acquire();
+    await this.#send(call, messageFlag.ack);
+    const messages: NetlinkMessage[] = [];
     for (;;) {
-      await this.#untilReadable(notice.poller, sent);
       for (const message of this.#receive(call)) {
-        if (notice.isIt(message) || this.#isDone(call, message)) return;
+        // The rest of an answer that an earlier request did not wait for.
+        if (message.sequence !== this.#sequence) continue;
+        if (this.#isDone(call, message)) return messages;
+        messages.push(message);
+      }
+    }
+  }
+
+  async #dumpOnce(call: NetlinkCall): Promise<{ messages: NetlinkMessage[]; wasInterrupted: boolean }> {
+    using _ = await exchangeTurns.acquire();
+    await this.#send(call, messageFlag.dump);
+    const messages: NetlinkMessage[] = [];
+    let wasInterrupted = false;
+    for (;;) {
+      for (const message of await this.#receiveDumped(call)) {
+        if (message.sequence !== this.#sequence) continue;
+        wasInterrupted ||= (message.flags & messageFlag.dumpInterrupted) !== 0;
+        if (this.#isDone(call, message)) return { messages, wasInterrupted };
+        messages.push(message);
       }
     }
   }
@@ -137,42 +191,70 @@ export class NetlinkSocket implements Disposable {
     await Promise.race([sent, readable.promise]);
   }
 
-  async #sendInPool(call: NetlinkCall, bytes: Buffer): Promise<void> {
-    const sent = await sendInPool(this.#fd, bytes);
-    // The pool's thread keeps its errno to itself.
-    if (sent !== bytes.length) throw failure(call, errnoNumber('EIO'), 'the request could not be sent');
+  async #sendAsMember(call: NetlinkCall, group: number): Promise<void> {
+    this.#setMembership(NETLINK_ADD_MEMBERSHIP, group);
+    await this.#send(call, messageFlag.ack);
   }
 
-  /** Asks for one object. @throws SyscallError */
-  query(call: NetlinkCall): NetlinkMessage | undefined {
-    return this.#exchange(call, messageFlag.ack).messages[0];
-  }
-
-  /** Asks for all objects. A dump that changes interrupted is made again. @throws SyscallError */
-  dump(call: NetlinkCall): NetlinkMessage[] {
-    for (let attempt = 1; ; attempt += 1) {
-      const answer = this.#exchange(call, messageFlag.dump);
-      if (!answer.wasInterrupted) return answer.messages;
-      if (attempt === dumpAttempts) {
-        throw failure(call, errnoNumber('EBUSY'), `the list changed during each of ${dumpAttempts} dumps`);
+  /** What came for the group goes too: a full socket takes no later answer. */
+  #leave(group: number): void {
+    if (!this.#isOpen) return;
+    this.#setMembership(NETLINK_DROP_MEMBERSHIP, group);
+    const buffer = (receiveBuffer ??= Buffer.allocUnsafeSlow(receiveBytes));
+    for (let isEmpty = false; !isEmpty;) {
+      try {
+        recv(this.#fd, buffer, buffer.length, MSG_DONTWAIT);
+      } catch (error) {
+        isEmpty = errnoOf(error) === 'EAGAIN';
       }
     }
   }
 
-  [Symbol.dispose](): void {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    close(this.#fd);
+  #setMembership(option: number, group: number): void {
+    const membership = Buffer.alloc(4);
+    membership.writeUInt32LE(group);
+    setsockopt(this.#fd, SOL_NETLINK, option, membership, membership.length);
   }
 
-  #exchange(call: NetlinkCall, flags: number): { messages: NetlinkMessage[]; wasInterrupted: boolean } {
+  /** @throws SyscallError ENOBUFS when the kernel had more to tell than the socket holds, once the request is through */
+  async #receiveNotices(call: NetlinkCall, sent: Promise<void>): Promise<NetlinkMessage[]> {
+    try {
+      return this.#receive(call);
+    } catch (error) {
+      // What was lost may have been the end: whoever looks now must find what the request has done.
+      await sent;
+      throw error;
+    }
+  }
+
+  async #send(call: NetlinkCall, flags: number): Promise<void> {
     const bytes = this.#encode(call, flags);
-    retryInterrupted(() => send(this.#fd, bytes, bytes.length, 0));
-    return this.#collect(call);
+    const sent = await this.#call(async () => await sendInPool(this.#fd, bytes, 0));
+    if (sent !== bytes.length) throw failure(call, errnoNumber('EIO'), 'the request could not be sent');
+  }
+
+  /** The kernel goes on with a dump, and may wait, while what it has so far is received. */
+  async #receiveDumped(call: NetlinkCall): Promise<NetlinkMessage[]> {
+    const buffer = (dumpBuffer ??= Buffer.allocUnsafeSlow(receiveBytes));
+    const length = await this.#call(async () => await receiveInPool(this.#fd, buffer, MSG_TRUNC));
+    if (length < 0) {
+      throw failure(call, errnoNumber('EIO'), `no answer could be received in ${receiveTimeoutSeconds} s`);
+    }
+    return decodeReceived(call, buffer, length);
+  }
+
+  async #call<T>(work: () => Promise<T>): Promise<T> {
+    this.#inPool += 1;
+    try {
+      return await work();
+    } finally {
+      this.#inPool -= 1;
+      if (!this.#isOpen && this.#inPool === 0) close(this.#fd);
+    }
   }
 
   #encode(call: NetlinkCall, flags: number): Buffer {
-    if (!this.#isOpen) throw failure(call, errnoNumber('EBADF'), 'the netlink socket was closed');
+    this.#mustBeOpen(call);
     this.#sequence = (this.#sequence + 1) >>> 0;
     const request = {
       type: call.type,
@@ -182,37 +264,27 @@ export class NetlinkSocket implements Disposable {
     return encodeRequest(request, this.#sequence);
   }
 
-  #collect(call: NetlinkCall): { messages: NetlinkMessage[]; wasInterrupted: boolean } {
-    const messages: NetlinkMessage[] = [];
-    let wasInterrupted = false;
-    for (;;) {
-      for (const message of this.#receive(call)) {
-        // The rest of an answer that an earlier request did not wait for.
-        if (message.sequence !== this.#sequence) continue;
-        wasInterrupted ||= (message.flags & messageFlag.dumpInterrupted) !== 0;
-        if (this.#isDone(call, message)) return { messages, wasInterrupted };
-        messages.push(message);
-      }
-    }
-  }
-
   /** Whether this is the end of the answer to the latest request. @throws SyscallError when that has failed */
-  #isDone(call: NetlinkCall, { type, sequence, ...message }: NetlinkMessage): boolean {
-    if (sequence !== this.#sequence) return false;
-    if (type !== controlType.error && type !== controlType.done) return false;
-    const verdict = decodeAcknowledgement({ type, sequence, ...message });
+  #isDone(call: NetlinkCall, message: NetlinkMessage): boolean {
+    if (message.sequence !== this.#sequence) return false;
+    if (message.type !== controlType.error && message.type !== controlType.done) return false;
+    const verdict = decodeAcknowledgement(message);
     if (verdict.errno !== 0) throw failure(call, verdict.errno, verdict.message);
     return true;
   }
 
   #receive(call: NetlinkCall): NetlinkMessage[] {
-    receiveBuffer ??= Buffer.allocUnsafeSlow(receiveBytes);
-    const buffer = receiveBuffer;
-    const length = retryInterrupted(() => receiveOrFail(this.#fd, buffer, call));
-    if (length > buffer.length) {
-      throw failure(call, errnoNumber('EMSGSIZE'), `an answer of ${length} bytes`);
-    }
-    return decodeMessages(Buffer.from(buffer.subarray(0, length)));
+    this.#mustBeOpen(call);
+    const buffer = (receiveBuffer ??= Buffer.allocUnsafeSlow(receiveBytes));
+    return decodeReceived(
+      call,
+      buffer,
+      retryInterrupted(() => receiveOrFail(this.#fd, buffer, call)),
+    );
+  }
+
+  #mustBeOpen(call: NetlinkCall): void {
+    if (!this.#isOpen) throw failure(call, errnoNumber('EBADF'), 'the netlink socket was closed');
   }
 }
 
@@ -229,6 +301,12 @@ export class RouteSocket extends NetlinkSocket {
   }
 }
 
+/** `length` is what the kernel had, which may be more than the buffer holds. */
+function decodeReceived(call: NetlinkCall, buffer: Buffer, length: number): NetlinkMessage[] {
+  if (length > buffer.length) throw failure(call, errnoNumber('EMSGSIZE'), `an answer of ${length} bytes`);
+  return decodeMessages(Buffer.from(buffer.subarray(0, length)));
+}
+
 function receiveOrFail(fd: number, buffer: Buffer, call: NetlinkCall): number {
   try {
     return recv(fd, buffer, buffer.length, MSG_TRUNC);
@@ -243,20 +321,6 @@ function failure(call: NetlinkCall, errno: number, detail: string | undefined): 
     ...(call.about === undefined ? {} : { path: call.about }),
     ...(detail === undefined ? {} : { detail }),
   });
-}
-
-const slowTurns = new Semaphore(slowAtOnce);
-let sendFunction: ReturnType<ReturnType<typeof koffi.load>['func']> | undefined;
-
-/** The one exception to the rule of libc.ts: bounded in time, few at a time, and the socket keeps its own namespace. */
-async function sendInPool(fd: number, bytes: Buffer): Promise<number> {
-  sendFunction ??= koffi.load(null).func('int64_t send(int fd, const void *data, size_t length, int flags)');
-  const sent = Promise.withResolvers<number>();
-  sendFunction.async(fd, bytes, bytes.length, 0, (error: unknown, result: number) => {
-    if (error === null) sent.resolve(result);
-    else sent.reject(error instanceof Error ? error : new Error(messageOf(error)));
-  });
-  return await sent.promise;
 }
 
 /** A signal that Node handles may interrupt the call; the message was then not sent, or not taken. */

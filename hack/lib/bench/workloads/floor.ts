@@ -73,11 +73,11 @@ async function namespacesAlone(context: WorkloadContext, directory: string): Pro
     await timed(context, 'namespaces and a pair of links', async () => {
       await thread.pin({ kinds, directory: pins });
       const peerNetnsFd = openSync(join(pins, 'net'), 'r');
-      createVeth(route, { name: 'floor', peerName: 'eth0', peerNetnsFd });
+      await createVeth(route, { name: 'floor', peerName: 'eth0', peerNetnsFd });
       closeSync(peerNetnsFd);
     });
-    const index = getLink(route, 'floor')?.index;
-    if (index !== undefined) deleteLink(route, index);
+    const link = await getLink(route, 'floor');
+    if (link !== undefined) await deleteLink(route, link.index);
     await thread.unpin(kinds.map((kind) => join(pins, kind)));
   }
 }
