@@ -1,6 +1,6 @@
 /** What the suite wants of the node that it runs on, done inside the node's own mount namespace. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { appendFileSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { criuSkipReason } from '../../../test/e2e/engine/criu.ts';
@@ -15,6 +15,7 @@ export function prepareNode(kernelDirectory: string | undefined): void {
   receiveOnLink();
   nameUserMappings();
   tellTestHandler();
+  giveSwap();
   const noCheckpoints = criuSkipReason();
   if (noCheckpoints !== undefined) console.log(`no checkpoints: ${noCheckpoints}`);
   for (const path of ['/var/lib/kubelet', '/var/log/pods', '/var/log/containers'])
@@ -52,6 +53,19 @@ function tellTestHandler(): void {
     '/etc/containerd/config.toml',
     "# The engine's own configuration has runtimes.test-handler.\n",
   );
+}
+
+/**
+ * Specs of swap want a node that has some: a VM gets it, on its own disk. In namespaces it would be the machine's, and every
+ * process of the machine would use it.
+ */
+function giveSwap(): void {
+  if (process.env['GANTRY_TEST_HOST'] !== 'vm') return;
+  const file = '/var/tmp/swap';
+  execFileSync('fallocate', ['--length', '1GiB', file]);
+  chmodSync(file, 0o600);
+  execFileSync('mkswap', ['--quiet', file]);
+  execFileSync('swapon', [file]);
 }
 
 /** A spec wants the node's link to have received a megabyte; that of a new node has received next to nothing. */
