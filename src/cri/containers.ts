@@ -1,6 +1,6 @@
 /** The RPCs on containers, but for their streams and their stats. */
 import { readFileSync } from 'node:fs';
-import type { ContainerFilter as WireFilter } from '../gen/runtime/v1/api.ts';
+import { ListContainersResponse, type ContainerFilter as WireFilter } from '../gen/runtime/v1/api.ts';
 import { checkpointContainer } from '../containers/checkpoint.ts';
 import { containerPaths, processesOf, type Container } from '../containers/container.ts';
 import { createContainer } from '../containers/create.ts';
@@ -11,6 +11,7 @@ import { reopenContainerLog } from '../containers/reopen-log.ts';
 import { startContainer } from '../containers/start.ts';
 import { stopContainer } from '../containers/stop.ts';
 import { updateContainer } from '../containers/update.ts';
+import { listEncoder } from './encoded-lists.ts';
 import type { RuntimeHandlers } from './handlers.ts';
 import { pages } from './pages.ts';
 import { containerConfigFromWire } from './translate/container-config.ts';
@@ -35,8 +36,10 @@ type ContainerHandlers = Pick<
 const states = ['created', 'running', 'exited', 'unknown'] as const;
 
 export function containerHandlers(deps: ContainerDeps): ContainerHandlers {
-  const list = (filter: WireFilter | undefined) =>
-    listContainers(deps.store, filterFromWire(filter)).map(containerToWire);
+  const list = (filter: WireFilter | undefined) => listContainers(deps.store, filterFromWire(filter));
+  const encode = listEncoder((container: Container) =>
+    ListContainersResponse.encode({ containers: [containerToWire(container)] }).finish(),
+  );
   const find = (id: string): Container => deps.store.mustFind(requiredText(id, 'container_id'));
   return {
     async createContainer({ podSandboxId, config }, signal) {
@@ -63,9 +66,10 @@ export function containerHandlers(deps: ContainerDeps): ContainerHandlers {
       return {};
     },
     async listContainers({ filter }) {
-      return { containers: list(filter) };
+      return encode(list(filter));
     },
-    streamContainers: ({ filter }) => pages(list(filter), (containers) => ({ containers })),
+    // Its messages have the list in the same field.
+    streamContainers: ({ filter }) => pages(list(filter), encode),
     async containerStatus({ containerId, verbose }) {
       const container = find(containerId);
       return {

@@ -1,5 +1,5 @@
 /** The RPCs on pod sandboxes. */
-import type { PodSandboxFilter } from '../gen/runtime/v1/api.ts';
+import { ListPodSandboxResponse, type PodSandboxFilter } from '../gen/runtime/v1/api.ts';
 import { listContainers } from '../containers/list.ts';
 import type { ContainerStore } from '../containers/container.ts';
 import type { SandboxDeps } from '../sandbox/deps.ts';
@@ -9,6 +9,7 @@ import { runSandbox } from '../sandbox/run.ts';
 import { sandboxPaths, type Sandbox } from '../sandbox/sandbox.ts';
 import { stopSandbox } from '../sandbox/stop.ts';
 import { updateSandboxResources } from '../sandbox/update-resources.ts';
+import { listEncoder } from './encoded-lists.ts';
 import type { RuntimeHandlers } from './handlers.ts';
 import { pages } from './pages.ts';
 import { containerStatusToWire } from './translate/container-status.ts';
@@ -35,8 +36,10 @@ type SandboxHandlers = Pick<
 >;
 
 export function sandboxHandlers({ sandboxes: deps, containers }: SandboxHandlerDeps): SandboxHandlers {
-  const list = (filter: PodSandboxFilter | undefined) =>
-    listSandboxes(deps.store, filterFromWire(filter)).map(sandboxToWire);
+  const list = (filter: PodSandboxFilter | undefined) => listSandboxes(deps.store, filterFromWire(filter));
+  const encode = listEncoder((sandbox: Sandbox) =>
+    ListPodSandboxResponse.encode({ items: [sandboxToWire(sandbox)] }).finish(),
+  );
   return {
     async runPodSandbox({ config, runtimeHandler }, signal) {
       const { id } = await runSandbox(deps, { config: podConfigFromWire(config), runtimeHandler }, signal);
@@ -67,9 +70,10 @@ export function sandboxHandlers({ sandboxes: deps, containers }: SandboxHandlerD
       };
     },
     async listPodSandbox({ filter }) {
-      return { items: list(filter) };
+      return encode(list(filter));
     },
-    streamPodSandboxes: ({ filter }) => pages(list(filter), (podSandboxes) => ({ podSandboxes })),
+    // Its messages have the list in the same field.
+    streamPodSandboxes: ({ filter }) => pages(list(filter), encode),
     async updatePodSandboxResources({ podSandboxId, overhead, resources }, signal) {
       const { id } = deps.store.mustFind(requiredText(podSandboxId, 'pod_sandbox_id'));
       const request = {

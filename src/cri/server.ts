@@ -9,8 +9,9 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { TraceServiceService } from '../gen/gantry/v1/traces.ts';
-import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
+import { ImageServiceService } from '../gen/runtime/v1/api.ts';
 import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
+import { runtimeService } from './encoded-lists.ts';
 import type { ImageHandlers, RuntimeHandlers } from './handlers.ts';
 import {
   serverStreaming,
@@ -41,7 +42,7 @@ export async function serveCri(options: CriServerOptions): Promise<AsyncDisposab
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': maxMessageBytes,
   });
-  server.addService(RuntimeServiceService, implementation(options, RuntimeServiceService, options.runtime));
+  server.addService(runtimeService, implementation(options, runtimeService, options.runtime));
   server.addService(ImageServiceService, implementation(options, ImageServiceService, options.images));
   server.addService(
     TraceServiceService,
