@@ -39,6 +39,8 @@ export interface CriServerOptions extends InterceptorDeps {
 export async function serveCri(options: CriServerOptions): Promise<AsyncDisposable> {
   await takeSocket(options.socket);
   const server = new Server({
+    // Statistics of grpc-js that nobody here can ask for: we have our own.
+    'grpc.enable_channelz': 0,
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': maxMessageBytes,
   });
