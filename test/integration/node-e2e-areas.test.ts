@@ -44,3 +44,15 @@ test('what is about the node’s own restarts is told from what restarts contain
 
 test('probes of init containers count as probes', () =>
   assert.equal(areaOf('[sig-node] [NodeConformance] Probing restartable init container should'), 'probes'));
+
+test('what is killed for going beyond its memory counts for what the spec is about', () => {
+  assert.equal(
+    areaOf('[sig-node] MemoryQoS [Serial] memory.high throttling behavior should OOM kill container'),
+    'memory QoS',
+  );
+  assert.equal(
+    areaOf('[sig-node] OOMKiller [LinuxOnly] [NodeConformance] [Serial] init container'),
+    'out of memory, process limits',
+  );
+  assert.equal(areaOf('[sig-node] Swap [LinuxOnly] [Feature:NodeSwap] with a critical pod'), 'swap');
+});

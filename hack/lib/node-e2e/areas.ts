@@ -6,6 +6,8 @@ const areas: readonly { readonly name: string; readonly spec: RegExp }[] = [
   { name: 'probes', spec: /Prob(e|ing)\b/ },
   { name: 'checkpoints', spec: /Checkpoint/ },
   { name: 'in-place resize', spec: /Resize/ },
+  { name: 'swap', spec: /^\[sig-node\] Swap\b/ },
+  { name: 'memory QoS', spec: /MemoryQoS/ },
   { name: 'garbage collection', spec: /GarbageCollect|ImageGC/ },
   { name: 'out of memory, process limits', spec: /OOM|PidsLimit/ },
   { name: 'log rotation', spec: /LogRotation/ },
