@@ -352,6 +352,23 @@ if (isOnStage()) {
     );
     assert.deepEqual(held(), []);
   });
+
+  test('pods that come at once to a new bridge are told of the same gateway', async () => {
+    const config = network({ isDefaultGateway: true, ipam: v4 });
+    for (let round = 0; round < 5; round += 1) {
+      reset();
+      using stack = new DisposableStack();
+      const pods = Array.from({ length: 16 }, () => stack.use(new ThrowawayNetns()));
+      const results = await Promise.all(
+        pods.map(async (pod, index) => {
+          const call = { command: 'ADD', config, containerId: `pod-${index}`, netnsPath: pod.path } as const;
+          return await ours(call);
+        }),
+      );
+      // What a pod has asked for once, its kernel goes on using for half a minute.
+      assert.equal(new Set(results.map((result) => result?.interfaces[0]?.mac)).size, 1);
+    }
+  });
 } else {
   const missing = ['bridge', 'host-local', 'loopback'].find((type) => !existsSync(`/usr/lib/cni/${type}`));
   test(

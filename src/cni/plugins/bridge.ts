@@ -38,7 +38,10 @@ export class BridgePlugin implements InProcessPlugin {
   readonly #ipam: InProcessPlugin;
   readonly #masquerade = new Masquerade();
   readonly #spoofCheck = new SpoofCheck();
-  /** A bridge is not taken away between being found and getting its port. */
+  /**
+   * A bridge is not taken away between being found and getting its port, and one pod alone gives it the gateway's address: a
+   * second would give it the MAC address that it saw, and pods that know the first would lose their gateway.
+   */
   readonly #bridges = new KeyedLock<string>();
 
   /** `ipam` is the one IPAM plugin that exists in-process. */
@@ -82,7 +85,11 @@ export class BridgePlugin implements InProcessPlugin {
       const { ips, routes, gateways } = completeAddresses(config, ipam);
       Object.assign(result, { ips, routes, dns: ipam.dns });
       await configurePod(deps, config, { pod, netnsPath, link, ips, routes });
-      if (config.isGateway) await this.#setUpGateway(deps, config, { bridge, gateways, result });
+      if (config.isGateway) {
+        await this.#bridges.run(config.bridge, undefined, async () => {
+          await this.#setUpGateway(deps, config, { bridge, gateways, result });
+        });
+      }
       if (config.ipMasq) {
         undo.defer(async () => await this.#masquerade.remove(runDirOf(deps), memberOf(config, request)));
         const addresses = ips.map(({ address }) => requirePrefix(address, 'address'));
