@@ -38,19 +38,25 @@ export function readBigInt(directory: string | undefined, file: string): bigint 
   return text !== undefined && /^\d+$/.test(text) ? BigInt(text) : undefined;
 }
 
-/** `key value` lines. */
-export function readKeyed(
-  directory: string | undefined,
-  file: string,
-): ReadonlyMap<string, bigint> | undefined {
+/** Numbers by their names. */
+export interface KeyedNumbers {
+  get(key: string): bigint | undefined;
+}
+
+/** `key value` lines. Only those that are asked for are parsed: a cgroup's statistics are some fifty. */
+export function readKeyed(directory: string | undefined, file: string): KeyedNumbers | undefined {
   const text = readText(directory, file);
   if (text === undefined) return undefined;
-  const values = new Map<string, bigint>();
-  for (const line of text.split('\n')) {
-    const [key = '', value = ''] = line.split(' ');
-    if (/^\d+$/.test(value)) values.set(key, BigInt(value));
-  }
-  return values;
+  const lines = `\n${text}\n`;
+  return {
+    get: (key) => {
+      const before = lines.indexOf(`\n${key} `);
+      if (before === -1) return undefined;
+      const start = before + key.length + 2;
+      const value = lines.slice(start, lines.indexOf('\n', start));
+      return /^\d+$/.test(value) ? BigInt(value) : undefined;
+    },
+  };
 }
 
 /** v1 has no word for "unlimited": it is the largest multiple of the page size. */

@@ -1,5 +1,5 @@
 /** The same numbers from the files of cgroup v1. */
-import { readBigInt, readKeyed, readNumber, readText } from './files.ts';
+import { type KeyedNumbers, readBigInt, readKeyed, readNumber, readText } from './files.ts';
 import { controllerDirectory, type HostCgroups } from './host.ts';
 import { present } from './present.ts';
 import { readHugepageFiles, readPidCount, readPids, readPressures } from './stats-unified.ts';
@@ -48,7 +48,7 @@ function readCpu(host: HostCgroups, path: string): CpuStats | undefined {
 /** With the file from which most of it comes. */
 function readMemoryUsage(
   directory: string | undefined,
-): { readonly usage: MemoryUsage; readonly stat: ReadonlyMap<string, bigint> } | undefined {
+): { readonly usage: MemoryUsage; readonly stat: KeyedNumbers } | undefined {
   const usageBytes = readNumber(directory, 'memory.usage_in_bytes');
   const stat = readKeyed(directory, 'memory.stat');
   if (usageBytes === undefined || stat === undefined) return undefined;
@@ -90,7 +90,7 @@ function readMemory(directory: string | undefined): MemoryStats | undefined {
 }
 
 /** With the cgroups below. */
-function total(stat: ReadonlyMap<string, bigint>, key: string): number {
+function total(stat: KeyedNumbers, key: string): number {
   return Number(stat.get(`total_${key}`) ?? 0n);
 }
 

@@ -1,5 +1,5 @@
 /** https://www.kernel.org/doc/html/latest/admin-guide/cgroup-v2.html: the files of one directory. */
-import { listNames, readKeyed, readNumber, readText } from './files.ts';
+import { type KeyedNumbers, listNames, readKeyed, readNumber, readText } from './files.ts';
 import { controllerDirectory, type HostCgroups } from './host.ts';
 import { present } from './present.ts';
 import type {
@@ -48,7 +48,7 @@ function readCpu(directory: string | undefined): CpuStats | undefined {
     userNs: of('user_usec') * 1000n,
     systemNs: of('system_usec') * 1000n,
   };
-  if (!stat.has('nr_periods')) return times;
+  if (stat.get('nr_periods') === undefined) return times;
   return {
     ...times,
     periods: Number(of('nr_periods')),
@@ -60,7 +60,7 @@ function readCpu(directory: string | undefined): CpuStats | undefined {
 /** With the file from which most of it comes. */
 function readMemoryUsage(
   directory: string | undefined,
-): { readonly usage: MemoryUsage; readonly stat: ReadonlyMap<string, bigint> } | undefined {
+): { readonly usage: MemoryUsage; readonly stat: KeyedNumbers } | undefined {
   const usageBytes = readNumber(directory, 'memory.current');
   const stat = readKeyed(directory, 'memory.stat');
   if (usageBytes === undefined || stat === undefined) return undefined;
@@ -129,6 +129,9 @@ function readIo(directory: string | undefined): DeviceIo[] | undefined {
     .filter((device) => !Number.isNaN(device.major));
 }
 
+const somePressure = /^some avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) total=(\d+)$/m;
+const fullPressure = /^full avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) total=(\d+)$/m;
+
 /** The files of pressure stall information; undefined where the kernel measures none. */
 export function readPressures(directory: string | undefined): CgroupStats['pressure'] {
   const cpu = readPressure(directory, 'cpu.pressure');
@@ -141,18 +144,13 @@ export function readPressures(directory: string | undefined): CgroupStats['press
 function readPressure(directory: string | undefined, file: string): Pressure | undefined {
   const text = readText(directory, file);
   if (text === undefined) return undefined;
-  return { some: pressureLine(text, 'some'), full: pressureLine(text, 'full') };
+  return { some: pressureLine(somePressure.exec(text)), full: pressureLine(fullPressure.exec(text)) };
 }
 
-function pressureLine(text: string, name: string): PressureLine {
-  const line = text.split('\n').find((one) => one.startsWith(`${name} `)) ?? '';
-  const of = (key: string): string => new RegExp(`\\b${key}=([\\d.]+)`).exec(line)?.[1] ?? '0';
-  return {
-    avg10: Number(of('avg10')),
-    avg60: Number(of('avg60')),
-    avg300: Number(of('avg300')),
-    totalUs: BigInt(of('total')),
-  };
+/** Zeros for a line that is not there, as that of `full` for processors before Linux 5.13. */
+function pressureLine(match: RegExpExecArray | null): PressureLine {
+  const [, avg10 = 0, avg60 = 0, avg300 = 0, total = 0] = match ?? [];
+  return { avg10: Number(avg10), avg60: Number(avg60), avg300: Number(avg300), totalUs: BigInt(total) };
 }
 
 /** Page sizes differ from machine to machine: they are taken from the names of the files. */
