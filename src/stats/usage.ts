@@ -57,8 +57,10 @@ export interface PodUsage extends Usage {
   readonly interfaces: readonly InterfaceCounters[];
 }
 
-// A node has hundreds of containers, each a dozen small reads: other requests get their turn in between.
+// A node has hundreds of cgroups, each a dozen small reads: other requests get their turn in between.
 const readsPerTurn = 8;
+/** Most pods have a cgroup of their own and one container. */
+const podsPerTurn = readsPerTurn / 2;
 
 /** No error for a container without a process: its usage is its writable layer. */
 export async function containerUsage(deps: UsageDeps, container: Container): Promise<ContainerUsage> {
@@ -94,12 +96,8 @@ export async function listContainerUsage(
 
 /** No error for a pod that has been stopped. */
 export async function podUsage(deps: UsageDeps, sandbox: Sandbox, signal?: AbortSignal): Promise<PodUsage> {
-  const usage = measured(deps, sandbox.id, readUsage(deps.host, deps.podCgroup(sandbox)));
-  const [containers, interfaces] = await Promise.all([
-    usageOfAll(deps, listContainers(deps.containers, { sandboxId: sandbox.id, labels: {} }), signal),
-    deps.interfaces.read(sandbox),
-  ]);
-  return { ...usage, sandbox, containers, interfaces };
+  const members = listContainers(deps.containers, { sandboxId: sandbox.id, labels: {} });
+  return await usageOfPod(deps, sandbox, members, signal);
 }
 
 /** The usage of the pods that match and are ready, oldest first. @throws the signal's reason */
@@ -108,10 +106,16 @@ export async function listPodUsage(
   filter: SandboxFilter,
   signal?: AbortSignal,
 ): Promise<PodUsage[]> {
+  const members = Map.groupBy(
+    listContainers(deps.containers, { labels: {} }),
+    ({ sandboxId }): string => sandboxId,
+  );
+  const ready = listSandboxes(deps.sandboxes, filter).filter(({ state }) => state.name === 'ready');
   const found: PodUsage[] = [];
-  for (const sandbox of listSandboxes(deps.sandboxes, filter)) {
+  for (const [index, sandbox] of ready.entries()) {
+    if (index % podsPerTurn === podsPerTurn - 1) await nextTurn();
     signal?.throwIfAborted();
-    if (sandbox.state.name === 'ready') found.push(await podUsage(deps, sandbox, signal));
+    found.push(await usageOfPod(deps, sandbox, members.get(sandbox.id) ?? [], signal));
   }
   return found;
 }
@@ -130,6 +134,20 @@ export function followDeletions(deps: Pick<UsageDeps, 'containers' | 'sandboxes'
     }),
   );
   return stack;
+}
+
+async function usageOfPod(
+  deps: UsageDeps,
+  sandbox: Sandbox,
+  members: readonly Container[],
+  signal: AbortSignal | undefined,
+): Promise<PodUsage> {
+  const usage = measured(deps, sandbox.id, readUsage(deps.host, deps.podCgroup(sandbox)));
+  const [containers, interfaces] = await Promise.all([
+    usageOfAll(deps, members, signal),
+    deps.interfaces.read(sandbox),
+  ]);
+  return { ...usage, sandbox, containers, interfaces };
 }
 
 async function usageOfAll(
