@@ -39,19 +39,16 @@ const prefix = 'userns-trial-';
 
 const defaultRetryAfterMs = 60_000;
 
-interface Trial {
-  readonly problems: Promise<UserNamespaceProblems>;
-  /** By performance.now(). */
-  validUntil: number;
-}
-
 /**
  * Tries each runtime once in the life of the daemon, when it is first asked about: nothing else has to wait for that. On a node that
- * was too busy to end the trial in time it is repeated. Disposing waits for trials under way.
+ * was too busy to end the trial in time it is repeated later. Disposing waits for trials under way.
  */
 export class UserNamespaceTrials implements AsyncDisposable {
   readonly #deps: UserNamespaceTrialDeps;
-  readonly #trials = new Map<string, Trial>();
+  readonly #answers = new Map<string, Promise<UserNamespaceProblems>>();
+  /** Of the answers that were given for want of time, by performance.now(). */
+  readonly #repeatAt = new Map<string, number>();
+  readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(deps: UserNamespaceTrialDeps) {
     sweep(deps);
@@ -60,19 +57,36 @@ export class UserNamespaceTrials implements AsyncDisposable {
 
   /** Never rejects. */
   async problemsOf(runtime: OciRuntime): Promise<UserNamespaceProblems> {
-    const known = this.#trials.get(runtime.name);
-    if (known !== undefined && performance.now() < known.validUntil) return await known.problems;
-    const outcome = tryUserNamespaces(this.#deps, runtime);
-    const problems = outcome.then((result) => result.problems);
-    const trial: Trial = { problems, validUntil: Infinity };
-    this.#trials.set(runtime.name, trial);
-    if ((await outcome).wasTooSlow)
-      trial.validUntil = performance.now() + (this.#deps.retryAfterMs ?? defaultRetryAfterMs);
-    return await problems;
+    const { name } = runtime;
+    const known = this.#answers.get(name);
+    if (known === undefined) {
+      const first = this.#try(runtime);
+      this.#answers.set(name, first);
+      return await first;
+    }
+    if (performance.now() >= (this.#repeatAt.get(name) ?? Infinity)) {
+      this.#repeatAt.delete(name);
+      // A node's status is not kept waiting by what was slow before: until the end of this one the old answer holds.
+      const again = this.#try(runtime);
+      void again.then(() => this.#answers.set(name, again));
+    }
+    return await known;
+  }
+
+  async #try(runtime: OciRuntime): Promise<UserNamespaceProblems> {
+    const trial = tryUserNamespaces(this.#deps, runtime);
+    this.#underWay.add(trial);
+    const { problems, wasTooSlow } = await trial;
+    this.#underWay.delete(trial);
+    if (wasTooSlow) {
+      const pause = this.#deps.retryAfterMs ?? defaultRetryAfterMs;
+      this.#repeatAt.set(runtime.name, performance.now() + pause);
+    }
+    return problems;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#trials.values()].map(async ({ problems }) => await problems));
+    await Promise.all(this.#underWay);
   }
 }
 
