@@ -44,10 +44,17 @@ export async function startEngine(options: EngineOptions): Promise<RunningEngine
   const pidFile = join(options.directory, `${options.name}.pid`);
   const { argv, socket } = options.name === 'gantry' ? gantry(options) : containerd(options);
   await using stack = new AsyncDisposableStack();
-  const process = stack.use(startBackground(argv, { log, group: engineGroup, keepWithPidFile: pidFile }));
+  const process = stack.use(
+    startBackground(protectedFromOom(argv), { log, group: engineGroup, keepWithPidFile: pidFile }),
+  );
   await untilListening(process, { socket, log, timeoutMs: readyTimeoutMs });
   const owned = stack.move();
   return { socket, pidFile, process, [Symbol.asyncDispose]: async () => await owned.disposeAsync() };
+}
+
+/** As their units of systemd do it: the OOM killer takes an engine last. */
+function protectedFromOom(argv: readonly string[]): readonly string[] {
+  return cannotRaiseLimits() ? argv : ['choom', '--adjust', '-999', '--', ...argv];
 }
 
 function gantry(options: EngineOptions): EngineCommand {
