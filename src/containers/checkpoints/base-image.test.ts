@@ -39,7 +39,11 @@ test('an image that is not here is named, so that it can be pulled', (t) => {
     kind: 'not-found',
     message: /"registry.example\/app:1" .* pull it first/,
   });
-  assert.throws(() => found(t, {}, ['']), { kind: 'not-found' });
+});
+
+test('a description that names no image is refused', (t) => {
+  for (const config of [{}, { rootfsImageRef: '', rootfsImageName: '' }])
+    assert.throws(() => found(t, config, ['']), { kind: 'invalid-argument', message: /does not say/ });
 });
 
 for (const [what, config] of [

@@ -18,17 +18,25 @@ type Images = Pick<ContainerDeps['images'], 'resolve'>;
 export function baseImage(images: Images, directory: string): ContainerImageFacts {
   const config = readDescription(directory, archiveFiles.config, configSchema);
   const { rootfsImageRef, rootfsImageName, rootfsImage } = config;
-  const names = [rootfsImageRef, rootfsImageName, rootfsImage].filter(
-    (name) => name !== undefined && name !== '',
-  );
+  const names = [rootfsImageRef, rootfsImageName, rootfsImage].filter(isGiven);
+  const last = names.at(-1);
+  if (last === undefined)
+    throw new EngineError(
+      'invalid-argument',
+      `the checkpoint’s ${archiveFiles.config} does not say its image`,
+    );
   for (const name of names) {
-    const image = tryResolve(images, name ?? '');
+    const image = tryResolve(images, name);
     if (image !== undefined) return image;
   }
   throw new EngineError(
     'not-found',
-    `the image ${quote(names.at(-1) ?? '')} that the checkpoint was made of is not on this node: pull it first`,
+    `the image ${quote(last)} that the checkpoint was made of is not on this node: pull it first`,
   );
+}
+
+function isGiven(name: string | undefined): name is string {
+  return name !== undefined && name !== '';
 }
 
 function tryResolve(images: Images, name: string): ContainerImageFacts | undefined {
