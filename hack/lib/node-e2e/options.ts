@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { type EngineName, engineNames, type RuntimeName, runtimeNames } from './engines.ts';
 
-/** Of 1201 specs the 431 that any node must pass and that may run side by side. */
+/** The specs that any node must pass and that may run side by side. */
 const conformanceLabels = 'NodeConformance && !Serial && !Flaky && !Slow';
 
 /** What stops and starts the kubelet, fills the disk or uses up the memory: one at a time. */
