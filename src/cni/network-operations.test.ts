@@ -31,7 +31,7 @@ function attachmentOf(containerId: string) {
 }
 
 const add = async (deps: CniDeps, containerId: string, document: object = {}) =>
-  await addNetwork(deps, { list: listOf(document), attachment: attachmentOf(containerId) });
+  await addNetwork(deps, { list: async () => listOf(document), attachment: attachmentOf(containerId) });
 
 function cachedOf(deps: CniDeps, containerId: string) {
   const [cached] = deps.attachments.ofContainer(containerId);
@@ -72,7 +72,7 @@ test('capability arguments reach only the plugins that declare them', async () =
     plugins: [{ type: 'first' }, { type: 'second', capabilities: { mac: true, ips: false } }],
   });
   await addNetwork(deps, {
-    list,
+    list: async () => list,
     attachment: {
       ...attachmentOf('pod1'),
       capabilityArgs: { mac: '02:00:00:00:00:09', ips: ['10.9.0.9/24'] },
@@ -184,7 +184,10 @@ test('DEL uses the configuration of the time of ADD, without a namespace that is
   const gone = join(scripts.directory, 'netns');
   writeFileSync(gone, '');
   const list = listOf({ plugins: [{ type: 'first', mode: 'old' }] });
-  await addNetwork(deps, { list, attachment: { ...attachmentOf('pod1'), netnsPath: gone } });
+  await addNetwork(deps, {
+    list: async () => list,
+    attachment: { ...attachmentOf('pod1'), netnsPath: gone },
+  });
   const attachment = cachedOf(deps, 'pod1');
   await delNetwork(deps, { attachment, current: listOf({}) });
   await delNetwork(deps, { attachment });
@@ -241,7 +244,8 @@ test('GC: DEL for every attachment that is not valid any more, then the plugins 
   using scripts = new PluginScripts('first', 'second');
   const deps = await scripts.deps();
   const list = listOf({ cniVersion: '1.1.0' });
-  for (const id of ['stale', 'valid']) await addNetwork(deps, { list, attachment: attachmentOf(id) });
+  for (const id of ['stale', 'valid'])
+    await addNetwork(deps, { list: async () => list, attachment: attachmentOf(id) });
   scripts.calls();
   scripts.on('first', 'GC', 'exit 1');
   const failures = await gcNetwork(deps, { list, isValid: ({ containerId }) => containerId === 'valid' });
@@ -384,9 +388,12 @@ test('names that would leave the cache directory or the environment are refused'
   const deps = await scripts.deps();
   const list = listOf({ plugins: [{ type: 'first' }] });
   for (const bad of [{ containerId: '../x' }, { ifName: 'eth0/..' }, { ifName: 'a'.repeat(16) }]) {
-    await assert.rejects(addNetwork(deps, { list, attachment: { ...attachmentOf('pod1'), ...bad } }), {
-      kind: 'invalid-argument',
-    });
+    await assert.rejects(
+      addNetwork(deps, { list: async () => list, attachment: { ...attachmentOf('pod1'), ...bad } }),
+      {
+        kind: 'invalid-argument',
+      },
+    );
   }
   assert.equal(existsSync(join(scripts.directory, 'cache')), false);
 });

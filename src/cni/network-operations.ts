@@ -37,14 +37,16 @@ export interface CniDeps extends PluginHost {
 export async function addNetwork(
   deps: CniDeps,
   args: {
-    readonly list: NetworkList;
+    /** Asked when the operation's turn has come: the network may be moved while it waits. */
+    readonly list: () => Promise<NetworkList>;
     readonly attachment: Attachment;
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<CniResult> {
-  const { list, attachment, signal } = args;
+  const { attachment, signal } = args;
   checkNames(attachment);
   return await deps.gate.onContainer(attachment.containerId, signal, async () => {
+    const list = await args.list();
     const bound = await bindList(deps, list, signal);
     const { implementation, version: cniVersion } = bound;
     const { name: networkName, document: config } = list;

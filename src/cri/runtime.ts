@@ -32,7 +32,7 @@ export interface RuntimeHandlerDeps {
   readonly facts: EngineFacts;
   readonly networks: {
     status(): Promise<{ readonly ready: boolean; readonly reason: string; readonly message: string }>;
-    setPodCidr(cidrs: readonly string[]): Promise<void>;
+    setPodCidr(cidrs: readonly string[], signal: AbortSignal): Promise<void>;
   };
 }
 
@@ -82,7 +82,7 @@ export function runtimeHandlers(
         },
       };
     },
-    async updateRuntimeConfig({ runtimeConfig }) {
+    async updateRuntimeConfig({ runtimeConfig }, signal) {
       const cidrs = (runtimeConfig?.networkConfig?.podCidr ?? '')
         .split(',')
         .map((cidr) => cidr.trim())
@@ -93,7 +93,7 @@ export function runtimeHandlers(
           'invalid-argument',
           `runtime_config.network_config.pod_cidr: ${quote(bad)} is not a CIDR`,
         );
-      if (cidrs.length > 0) await deps.networks.setPodCidr(cidrs);
+      if (cidrs.length > 0) await deps.networks.setPodCidr(cidrs, signal);
       return {};
     },
   };

@@ -70,7 +70,7 @@ export class ConfiguredNetwork implements Disposable {
    *
    * @throws EngineError invalid-argument for a CIDR or a template that cannot be used
    */
-  async setPodCidr(cidrs: readonly string[]): Promise<void> {
+  async setPodCidr(cidrs: readonly string[], signal?: AbortSignal): Promise<void> {
     const canonical = cidrs.map((cidr) => formatPrefix(networkOf(requirePrefix(cidr, 'pod CIDR'))));
     const [first] = canonical;
     if (first === undefined) return;
@@ -79,7 +79,7 @@ export class ConfiguredNetwork implements Disposable {
     const { list, isEmpty } = this.#watcher.loaded;
     const rendered = join(confDir, renderedName);
     if (templatePath === undefined) {
-      if (isEmpty && defaultNetwork !== undefined) await defaultNetwork.assign(canonical);
+      if (isEmpty && defaultNetwork !== undefined) await defaultNetwork.assign(canonical, signal);
       else log.debug({ cidrs: canonical }, 'pod CIDR left to the network configuration');
     } else if (list !== undefined && list.source !== rendered) {
       log.info({ source: list.source }, 'network is configured, the template is not rendered');

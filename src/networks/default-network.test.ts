@@ -22,6 +22,7 @@ function fixture(
       cacheDir,
       usedPrefixes: async () => used,
       inUse: () => [],
+      alone: async (_signal, work) => await work(),
       discardBridge: async (name) => void discarded.push(name),
       ...options,
       ...more,

@@ -25,6 +25,8 @@ export interface DefaultNetworkOptions {
   readonly usedPrefixes: UsedPrefixes;
   /** The networks to which pods are attached, with the configuration by which they were. */
   readonly inUse: () => readonly { readonly networkName: string; readonly config: string }[];
+  /** Runs work while no pod is attached or detached. @throws the signal's reason if it is aborted while waiting */
+  readonly alone: (signal: AbortSignal | undefined, work: () => Promise<void>) => Promise<void>;
   /** Removes the bridge of that name, if there is one: its gateway address is not of the new subnet. */
   readonly discardBridge: (name: string) => Promise<void>;
 }
@@ -73,14 +75,21 @@ export class DefaultNetwork {
     return this.#list;
   }
 
-  /** Gives the network the cluster's pod CIDRs. Pods that are attached stay where they are. */
-  async assign(subnets: readonly string[]): Promise<NetworkList> {
+  /**
+   * Gives the network the cluster's pod CIDRs, while no pod is being attached. Pods that are attached stay where they are.
+   *
+   * @throws EngineError invalid-argument for a CIDR without room
+   */
+  async assign(subnets: readonly string[], signal?: AbortSignal): Promise<NetworkList> {
     const canonical = subnets.map((subnet) => canonicalSubnet(subnet, 'pod CIDR'));
-    const before = this.#choice ?? this.#read();
-    if (before !== undefined && before.isAssigned && before.subnets.join() === canonical.join())
-      return await this.list();
-    const number = before === undefined ? 0 : this.#numberAfter(before);
-    await this.#keep({ number, subnets: canonical, isAssigned: true }, before);
+    const present = this.#choice ?? this.#read();
+    if (present?.isAssigned !== true || present.subnets.join() !== canonical.join()) {
+      await this.#options.alone(signal, async () => {
+        const before = this.#choice ?? this.#read();
+        const number = before === undefined ? 0 : this.#numberAfter(before);
+        await this.#keep({ number, subnets: canonical, isAssigned: true }, before);
+      });
+    }
     return await this.list();
   }
 

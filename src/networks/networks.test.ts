@@ -247,6 +247,24 @@ test('garbage of a network that is not configured any more goes by its own recor
   assert.equal(existsSync(join(setup.leases, 'net', '10.9.0.7')), false);
 });
 
+test('a pod that comes while the pod CIDR is taken over joins the network that there is then', async (t) => {
+  const setup = fixture(t);
+  let meanwhile = async (): Promise<void> => {};
+  const loopback = {
+    type: 'loopback',
+    supports: () => undefined,
+    add: async () => {
+      await meanwhile();
+      return { cniVersion: '1.1.0', interfaces: [], ips: [], routes: [], dns: {} };
+    },
+  } as unknown as InProcessPlugin;
+  const networks = await setup.open({ plugins: [loopback] });
+  meanwhile = async () => await networks.setPodCidr(['10.244.1.0/24']);
+  await networks.attach(request(id('a')));
+  const { ipam } = setup.scripts.request('bridge', 'ADD') as { ipam: { ranges: unknown } };
+  assert.deepEqual(ipam.ranges, [[{ subnet: '10.244.1.0/24' }]]);
+});
+
 test('loopback comes up in this process, and unpublished host ports are told', async (t) => {
   const setup = fixture(t);
   configure(setup, { plugins: [{ type: 'net' }] });

@@ -102,6 +102,7 @@ export class Networks implements AsyncDisposable {
       subnets: options.defaultSubnets,
       usedPrefixes: async () => await usedPrefixes(pluginDeps.route),
       inUse: () => attachments.all(),
+      alone: async (signal, work) => await this.#cni.gate.alone(signal, work),
       discardBridge: async (name) => await removeBridge(pluginDeps.route, name),
     });
     const { confDir, templatePath } = options;
@@ -132,7 +133,11 @@ export class Networks implements AsyncDisposable {
     };
     this.#warnOfPorts(request, list);
     await this.#bringLoopbackUp(list, request);
-    const result = await addNetwork(this.#cni, { list, attachment, signal });
+    const result = await addNetwork(this.#cni, {
+      list: async () => await this.#network.current(),
+      attachment,
+      signal,
+    });
     const ips = podIps(result);
     if (ips.length > 0) return { ips, interfaceName };
     await this.detach(request.sandboxId);
@@ -187,9 +192,8 @@ export class Networks implements AsyncDisposable {
   }
 
   /** The node's pod CIDRs, as the kubelet announces them. @throws EngineError invalid-argument */
-  async setPodCidr(cidrs: readonly string[]): Promise<void> {
-    // No pod joins the network that is being moved.
-    await this.#cni.gate.alone(undefined, async () => await this.#network.setPodCidr(cidrs));
+  async setPodCidr(cidrs: readonly string[], signal?: AbortSignal): Promise<void> {
+    await this.#network.setPodCidr(cidrs, signal);
   }
 
   /**
