@@ -16,6 +16,8 @@ export async function removeUnusedBridge(deps: PluginDeps, name: string): Promis
     for (const each of recordsOf(deps, name)) await forgetStale(deps, each);
     return;
   }
+  // A VLAN's link that was being made while `name` was taken for a bridge's.
+  if (bridge.kind !== 'bridge') return;
   const links = await listLinks(deps.route);
   const vlanLinks = links.filter((link) => link.name.startsWith(`${name}.`) && isLinkMadeHere(deps, link));
   if (isUsed(bridge, vlanLinks, links)) return;
