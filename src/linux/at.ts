@@ -5,6 +5,7 @@
  * A name is a string, or bytes that end in NUL where it need not be UTF-8. All throw SyscallError.
  */
 import { constants } from 'node:fs';
+import { type DeviceNumbers, packDevice } from './device-number.ts';
 import { SyscallError } from './errors.ts';
 import { bind, close as closeFd, O_CLOEXEC, O_PATH } from './libc.ts';
 
@@ -83,18 +84,8 @@ const nativeMknodat = bind<[dirFd: number, name: NativePath, mode: number, devic
 );
 
 /** `mode` holds the file type (`S_IFCHR`, ...) and permissions, from which the umask is taken. */
-export function mknodat(
-  dirFd: number,
-  name: NativePath,
-  mode: number,
-  device: { readonly major: number; readonly minor: number },
-): void {
-  const major = BigInt(device.major);
-  const minor = BigInt(device.minor);
-  // glibc's makedev().
-  const packed =
-    (minor & 0xffn) | ((major & 0xfffn) << 8n) | ((minor & ~0xffn) << 12n) | ((major & ~0xfffn) << 32n);
-  nativeMknodat(dirFd, name, mode, packed);
+export function mknodat(dirFd: number, name: NativePath, mode: number, device: DeviceNumbers): void {
+  nativeMknodat(dirFd, name, mode, packDevice(device));
 }
 
 export const symlinkat = bind<[target: NativePath, dirFd: number, name: NativePath]>(

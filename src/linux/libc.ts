@@ -3,7 +3,8 @@
  * until the first call, so importing costs nothing. Variadic functions (`open`, `ioctl`, `fcntl`, `syscall`) are declared with the fixed
  * arguments of the one use: integers and pointers are passed alike on every 64-bit Linux.
  *
- * Never `.async`: it runs on libuv's shared pool, where the errno cannot be read and a blocking call starves all file operations.
+ * Never `.async` (but for netlink/in-pool.ts, which says why): it runs on libuv's shared pool, where the errno cannot be read and a
+ * blocking call starves all file operations.
  */
 import koffi from 'koffi';
 import { EngineError } from '../lib/errors.ts';

@@ -9,7 +9,7 @@ import {
   createBridge,
   createVeth,
   deleteLink,
-  deleteLinkSlowly,
+  deleteLinkUntilGone,
   getLink,
   listLinks,
   setLink,
@@ -35,7 +35,7 @@ test('links are deleted without blocking the event loop', async () => {
   await Promise.all(
     names.map(async (name) => {
       using own = netns.inside(() => RouteSocket.open());
-      await deleteLinkSlowly(own, await indexOf(socket, name), poller);
+      await deleteLinkUntilGone(own, await indexOf(socket, name), poller);
       assert.deepEqual(
         [await getLink(socket, name), await getLink(socket, `${name}-peer`)],
         [undefined, undefined],
@@ -50,7 +50,7 @@ test('links are deleted without blocking the event loop', async () => {
     ['lo', 'br'],
   );
   using failing = netns.inside(() => RouteSocket.open());
-  await assert.rejects(deleteLinkSlowly(failing, 4711, poller), { code: 'ENODEV' });
+  await assert.rejects(deleteLinkUntilGone(failing, 4711, poller), { code: 'ENODEV' });
 });
 
 test('a link is deleted for sure while the kernel tells more of others than a socket holds', async () => {

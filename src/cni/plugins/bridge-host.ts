@@ -126,8 +126,8 @@ async function createPair(
         });
       } catch (error) {
         if (errnoOf(error) !== 'EEXIST') throw error;
-        const isOurs = (await getLink(socket, name)) !== undefined;
-        if (isOurs && attempt < nameAttempts) continue;
+        const isNameTaken = (await getLink(socket, name)) !== undefined;
+        if (isNameTaken && attempt < nameAttempts) continue;
         const text = `interface ${args.ifName} is in the container's namespace already`;
         throw new EngineError('failed-precondition', text, { cause: error });
       }

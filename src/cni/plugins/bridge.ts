@@ -58,7 +58,7 @@ export class BridgePlugin implements InProcessPlugin {
     return ipamKey === undefined ? undefined : `ipam.${ipamKey}`;
   }
 
-  /** What was made is undone before an error is thrown, but for the bridge, which belongs to all: `release` takes it. */
+  /** What DEL would not find is undone before an error is thrown, but for the bridge, which belongs to all: `release` takes it. */
   async add(deps: PluginDeps, request: PluginRequest): Promise<CniResult> {
     const config = parseBridgeConfig(request);
     const netnsPath = requireNetns(request);

@@ -1,5 +1,5 @@
 /** Links that may go by themselves: a namespace takes its own away when it ends. */
-import { deleteLinkSlowly, getLink } from '../../linux/netlink/links.ts';
+import { deleteLinkUntilGone, getLink } from '../../linux/netlink/links.ts';
 import { RouteSocket } from '../../linux/netlink/socket.ts';
 import type { PluginDeps } from '../plugin-types.ts';
 
@@ -10,7 +10,7 @@ export async function deleteIfThere(
   index: number,
 ): Promise<void> {
   try {
-    await deleteLinkSlowly(socket, index, poller);
+    await deleteLinkUntilGone(socket, index, poller);
   } catch (error) {
     if ((await getLink(socket, index)) !== undefined) throw error;
   }

@@ -1,7 +1,7 @@
 /**
- * The one exception to the rule of libc.ts, that no call of the kernel runs beside this thread: the kernel answers most requests
+ * The one exception to the rule of libc.ts, that no function of the C library is called in libuv's pool: the kernel answers most requests
  * about links only when it has its one lock for them (RTNL), which others may hold for seconds. A socket keeps the namespace in which it
- * was opened, whichever thread of libuv's pool sends on it. That thread keeps its errno to itself.
+ * was opened, whichever thread sends on it. Few calls are made at once (socket.ts), and the thread keeps its errno to itself.
  */
 import koffi from 'koffi';
 import { messageOf } from '../../lib/errors.ts';

@@ -98,7 +98,7 @@ export async function createDummy(socket: RouteSocket, args: LinkAttributes): Pr
 
 /**
  * Deletes by index. A veth's peer goes with it. Takes the 10 to 20 ms until the kernel has freed it, and other requests wait
- * for their turn meanwhile; `deleteLinkSlowly` does not.
+ * for their turn meanwhile; `deleteLinkUntilGone` does not.
  * @throws SyscallError ENODEV when there is none
  */
 export async function deleteLink(socket: RouteSocket, index: number): Promise<void> {
@@ -109,8 +109,8 @@ export async function deleteLink(socket: RouteSocket, index: number): Promise<vo
  * As `deleteLink`, but other requests go on, and it is done when nobody finds the link any more, which is long before the kernel has
  * freed it.
  */
-export async function deleteLinkSlowly(socket: RouteSocket, index: number, poller: Poller): Promise<void> {
-  await socket.executeSlowly(deletion(index), {
+export async function deleteLinkUntilGone(socket: RouteSocket, index: number, poller: Poller): Promise<void> {
+  await socket.executeUntilNotice(deletion(index), {
     poller,
     group: RTNLGRP_LINK,
     isIt: ({ type, payload }) => {

@@ -107,18 +107,18 @@ export class NetlinkSocket implements Disposable {
 
   /** Changes something. @throws SyscallError with the kernel's own sentence when it gave one */
   async execute(call: NetlinkCall): Promise<void> {
-    await this.#exchange(call);
+    await this.#exchange(call, 'request');
   }
 
   /** Asks for one object. @throws SyscallError */
   async query(call: NetlinkCall): Promise<NetlinkMessage | undefined> {
-    return (await this.#exchange(call))[0];
+    return (await this.#exchange(call, 'request')).messages[0];
   }
 
   /** Asks for all objects. A dump that changes interrupted is made again. @throws SyscallError */
   async dump(call: NetlinkCall): Promise<NetlinkMessage[]> {
     for (let attempt = 1; ; attempt += 1) {
-      const { messages, wasInterrupted } = await this.#dumpOnce(call);
+      const { messages, wasInterrupted } = await this.#exchange(call, 'dump');
       if (!wasInterrupted) return messages;
       if (attempt === dumpAttempts) {
         throw failure(call, errnoNumber('EBUSY'), `the list changed during each of ${dumpAttempts} dumps`);
@@ -129,9 +129,9 @@ export class NetlinkSocket implements Disposable {
   /**
    * As `execute`, for what the kernel acknowledges tens of milliseconds after it is done (the memory of a link is freed
    * when nobody can read it any more): resolves when the kernel tells the group of it. At most two at a time in this
-   * process.
+   * process, and nothing else on this socket meanwhile.
    */
-  async executeSlowly(call: NetlinkCall, notice: Notice): Promise<void> {
+  async executeUntilNotice(call: NetlinkCall, notice: Notice): Promise<void> {
     const turn = await deletionTurns.acquire();
     const sent = this.#sendAsMember(call, notice.group).finally(() => turn[Symbol.dispose]());
     // It may still be under way when nobody listens any more.
@@ -155,28 +155,17 @@ export class NetlinkSocket implements Disposable {
     if (this.#inPool === 0) close(this.#fd);
   }
 
-  /** @returns the answers before the acknowledgement */
-  async #exchange(call: NetlinkCall): Promise<NetlinkMessage[]> {
+  async #exchange(
+    call: NetlinkCall,
+    kind: 'request' | 'dump',
+  ): Promise<{ messages: NetlinkMessage[]; wasInterrupted: boolean }> {
     using _ = await exchangeTurns.acquire();
-    await this.#send(call, messageFlag.ack);
-    const messages: NetlinkMessage[] = [];
-    for (;;) {
-      for (const message of this.#receive(call)) {
-        // The rest of an answer that an earlier request did not wait for.
-        if (message.sequence !== this.#sequence) continue;
-        if (this.#isDone(call, message)) return messages;
-        messages.push(message);
-      }
-    }
-  }
-
-  async #dumpOnce(call: NetlinkCall): Promise<{ messages: NetlinkMessage[]; wasInterrupted: boolean }> {
-    using _ = await exchangeTurns.acquire();
-    await this.#send(call, messageFlag.dump);
+    await this.#send(call, kind === 'dump' ? messageFlag.dump : messageFlag.ack);
     const messages: NetlinkMessage[] = [];
     let wasInterrupted = false;
     for (;;) {
-      for (const message of await this.#receiveDumped(call)) {
+      for (const message of kind === 'dump' ? await this.#receiveDumped(call) : this.#receive(call)) {
+        // The rest of an answer that an earlier request did not wait for.
         if (message.sequence !== this.#sequence) continue;
         wasInterrupted ||= (message.flags & messageFlag.dumpInterrupted) !== 0;
         if (this.#isDone(call, message)) return { messages, wasInterrupted };
@@ -192,6 +181,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   async #sendAsMember(call: NetlinkCall, group: number): Promise<void> {
+    this.#mustBeOpen(call);
     this.#setMembership(NETLINK_ADD_MEMBERSHIP, group);
     await this.#send(call, messageFlag.ack);
   }
@@ -201,11 +191,12 @@ export class NetlinkSocket implements Disposable {
     if (!this.#isOpen) return;
     this.#setMembership(NETLINK_DROP_MEMBERSHIP, group);
     const buffer = (receiveBuffer ??= Buffer.allocUnsafeSlow(receiveBytes));
-    for (let isEmpty = false; !isEmpty;) {
+    for (;;) {
       try {
         recv(this.#fd, buffer, buffer.length, MSG_DONTWAIT);
       } catch (error) {
-        isEmpty = errnoOf(error) === 'EAGAIN';
+        // Said once for all that was lost.
+        if (errnoOf(error) !== 'ENOBUFS') return;
       }
     }
   }
@@ -238,7 +229,11 @@ export class NetlinkSocket implements Disposable {
     const buffer = (dumpBuffer ??= Buffer.allocUnsafeSlow(receiveBytes));
     const length = await this.#call(async () => await receiveInPool(this.#fd, buffer, MSG_TRUNC));
     if (length < 0) {
-      throw failure(call, errnoNumber('EIO'), `no answer could be received in ${receiveTimeoutSeconds} s`);
+      throw failure(
+        call,
+        errnoNumber('EIO'),
+        `the answer was lost, or none came in ${receiveTimeoutSeconds} s`,
+      );
     }
     return decodeReceived(call, buffer, length);
   }
