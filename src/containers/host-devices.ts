@@ -2,6 +2,7 @@
 import { readdirSync, statSync, type Stats } from 'node:fs';
 import { EngineError, errnoOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
+import { deviceNumbers } from '../linux/device-number.ts';
 import type { Device } from '../oci/spec-types.ts';
 import type { DeviceRequest } from './container-config.ts';
 import type { GrantedDevice } from './spec/spec-input.ts';
@@ -33,7 +34,7 @@ export function deviceAt(hostPath: string, containerPath: string = hostPath): De
   return {
     type,
     path: containerPath,
-    ...numbersOf(status.rdev),
+    ...deviceNumbers(status.rdev),
     fileMode: status.mode & 0o7777,
     uid: status.uid,
     gid: status.gid,
@@ -74,13 +75,4 @@ export function grantedDevices(requests: readonly DeviceRequest[]): GrantedDevic
 
 function elsewhere(hostPath: string, path: string): Pick<GrantedDevice, 'hostPath'> {
   return hostPath === path ? {} : { hostPath };
-}
-
-/** The kernel's packing of device numbers in st_rdev: 12 bits of major and 20 of minor, interleaved. */
-function numbersOf(rdev: number): { readonly major: number; readonly minor: number } {
-  const wide = BigInt(rdev);
-  return {
-    major: Number(((wide >> 8n) & 0xfffn) | ((wide >> 32n) & ~0xfffn)),
-    minor: Number((wide & 0xffn) | ((wide >> 12n) & ~0xffn & 0xffffffffn)),
-  };
 }

@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { countThreads, listMembers } from '../../cgroups/members.ts';
 import type { CgroupStats } from '../../cgroups/stats.ts';
 import { processesOf } from '../../containers/container.ts';
+import { deviceNumbers } from '../../linux/device-number.ts';
 import { type MountInfo, readMounts } from '../../linux/mountinfo.ts';
 import type { ContainerUsage, UsageDeps } from '../usage.ts';
 import { type OpenFiles, readOpenFiles, readSoftLimits, type SoftLimit } from './process-files.ts';
@@ -73,7 +74,8 @@ export class SharedReadings {
     const device = attempt(() => statSync(mountpoint).dev);
     if (device === undefined) return undefined;
     this.#mounts ??= readMounts();
-    const number = `${major(device)}:${minor(device)}`;
+    const { major, minor } = deviceNumbers(device);
+    const number = `${major}:${minor}`;
     return this.#mounts.find((mount) => mount.device === number)?.source;
   }
 }
@@ -102,15 +104,6 @@ export async function readContainerFacts(
     ...(fileSystem === undefined ? {} : { fileSystem }),
     deviceNames: shared.deviceNames((usage.cgroup.io ?? []).map((io) => `${io.major}:${io.minor}`)),
   };
-}
-
-// The kernel's encoding of device numbers in stat(2): 12 bits of major from bit 8, 20 bits of minor around it.
-function major(device: number): number {
-  return Number((BigInt(device) >> 8n) & 0xfffn);
-}
-
-function minor(device: number): number {
-  return Number((BigInt(device) & 0xffn) | ((BigInt(device) >> 12n) & 0xfff00n));
 }
 
 function attempt<T>(read: () => T): T | undefined {
