@@ -122,14 +122,7 @@ function mergeMounts({ seen, adjust }: Sides, asked: ContainerAdjustment, claima
   seen.mounts = mounts.seen;
 }
 
-const hookKinds = [
-  'prestart',
-  'createRuntime',
-  'createContainer',
-  'startContainer',
-  'poststart',
-  'poststop',
-] as const;
+const hookKinds = Object.keys(Hooks.fromPartial({})) as (keyof Hooks)[];
 
 function mergeHooks({ seen, adjust }: Sides, asked: Hooks | undefined, claimant: Claimant): void {
   if (asked === undefined || hookKinds.every((kind) => asked[kind].length === 0)) return;
