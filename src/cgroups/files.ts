@@ -3,10 +3,18 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { errnoOf } from '../lib/errors.ts';
 
 /** The trimmed text of a file. `directory` undefined: this host lacks the controller. */
+export type ReadText = (directory: string | undefined, file: string) => string | undefined;
+
+/** A `ReadText` that opens the file and closes it again. */
 export function readText(directory: string | undefined, file: string): string | undefined {
   if (directory === undefined) return undefined;
+  return unlessAbsent(() => readFileSync(`${directory}/${file}`, 'utf8').trim());
+}
+
+/** The result of opening or reading a file of a cgroup; undefined where it is not there. */
+export function unlessAbsent<T>(work: () => T): T | undefined {
   try {
-    return readFileSync(`${directory}/${file}`, 'utf8').trim();
+    return work();
   } catch (error) {
     const code = errnoOf(error);
     // ENODEV: removed while it was open. EOPNOTSUPP: the file is there, the feature is off (PSI).
@@ -28,13 +36,21 @@ export function listNames(directory: string | undefined): string[] {
 }
 
 /** A single number; `max`, and what v1 writes for "no limit", are undefined. */
-export function readNumber(directory: string | undefined, file: string): number | undefined {
-  return parseLimit(readText(directory, file));
+export function readNumber(
+  directory: string | undefined,
+  file: string,
+  read: ReadText = readText,
+): number | undefined {
+  return parseLimit(read(directory, file));
 }
 
 /** Counters of nanoseconds and bytes that pass 2^53. */
-export function readBigInt(directory: string | undefined, file: string): bigint | undefined {
-  const text = readText(directory, file);
+export function readBigInt(
+  directory: string | undefined,
+  file: string,
+  read: ReadText = readText,
+): bigint | undefined {
+  const text = read(directory, file);
   return text !== undefined && /^\d+$/.test(text) ? BigInt(text) : undefined;
 }
 
@@ -44,8 +60,12 @@ export interface KeyedNumbers {
 }
 
 /** `key value` lines. Only those that are asked for are parsed: a cgroup's statistics are some fifty. */
-export function readKeyed(directory: string | undefined, file: string): KeyedNumbers | undefined {
-  const text = readText(directory, file);
+export function readKeyed(
+  directory: string | undefined,
+  file: string,
+  read: ReadText = readText,
+): KeyedNumbers | undefined {
+  const text = read(directory, file);
   if (text === undefined) return undefined;
   const lines = `\n${text}\n`;
   return {

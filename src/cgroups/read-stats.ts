@@ -1,3 +1,4 @@
+import { readText, type ReadText } from './files.ts';
 import type { HostCgroups } from './host.ts';
 import { readLegacyStats, readLegacyUsage } from './stats-legacy.ts';
 import { readUnifiedStats, readUnifiedUsage } from './stats-unified.ts';
@@ -9,6 +10,6 @@ export function readStats(host: HostCgroups, path: string): CgroupStats {
 }
 
 /** Those that are asked for often, in a third of the files. */
-export function readUsage(host: HostCgroups, path: string): CgroupUsage {
-  return host.layout === 'unified' ? readUnifiedUsage(host, path) : readLegacyUsage(host, path);
+export function readUsage(host: HostCgroups, path: string, read: ReadText = readText): CgroupUsage {
+  return host.layout === 'unified' ? readUnifiedUsage(host, path, read) : readLegacyUsage(host, path, read);
 }

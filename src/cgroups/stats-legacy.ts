@@ -1,17 +1,17 @@
 /** The same numbers from the files of cgroup v1. */
-import { type KeyedNumbers, readBigInt, readKeyed, readNumber, readText } from './files.ts';
+import { type KeyedNumbers, readBigInt, readKeyed, readNumber, readText, type ReadText } from './files.ts';
 import { controllerDirectory, type HostCgroups } from './host.ts';
 import { present } from './present.ts';
 import { readHugepageFiles, readPidCount, readPids, readPressures } from './stats-unified.ts';
 import type { CgroupStats, CgroupUsage, CpuStats, DeviceIo, MemoryStats, MemoryUsage } from './stats.ts';
 
-export function readLegacyUsage(host: HostCgroups, path: string): CgroupUsage {
-  const usageNs = readBigInt(controllerDirectory(host, 'cpuacct', path), 'cpuacct.usage');
+export function readLegacyUsage(host: HostCgroups, path: string, read: ReadText): CgroupUsage {
+  const usageNs = readBigInt(controllerDirectory(host, 'cpuacct', path), 'cpuacct.usage', read);
   return present<CgroupUsage>({
     cpu: usageNs === undefined ? undefined : { usageNs },
-    memory: readMemoryUsage(controllerDirectory(host, 'memory', path))?.usage,
-    pids: readPidCount(controllerDirectory(host, 'pids', path)),
-    pressure: readPressure(host, path),
+    memory: readMemoryUsage(controllerDirectory(host, 'memory', path), read)?.usage,
+    pids: readPidCount(controllerDirectory(host, 'pids', path), read),
+    pressure: readPressure(host, path, read),
   });
 }
 
@@ -48,15 +48,16 @@ function readCpu(host: HostCgroups, path: string): CpuStats | undefined {
 /** With the file from which most of it comes. */
 function readMemoryUsage(
   directory: string | undefined,
+  read: ReadText = readText,
 ): { readonly usage: MemoryUsage; readonly stat: KeyedNumbers } | undefined {
-  const usageBytes = readNumber(directory, 'memory.usage_in_bytes');
-  const stat = readKeyed(directory, 'memory.stat');
+  const usageBytes = readNumber(directory, 'memory.usage_in_bytes', read);
+  const stat = readKeyed(directory, 'memory.stat', read);
   if (usageBytes === undefined || stat === undefined) return undefined;
-  const withSwap = readNumber(directory, 'memory.memsw.usage_in_bytes');
-  const limitBytes = readNumber(directory, 'memory.limit_in_bytes');
+  const withSwap = readNumber(directory, 'memory.memsw.usage_in_bytes', read);
+  const limitBytes = readNumber(directory, 'memory.limit_in_bytes', read);
   // Where no swap is counted there is no file for its limit either.
   const limitWithSwap =
-    withSwap === undefined ? undefined : readNumber(directory, 'memory.memsw.limit_in_bytes');
+    withSwap === undefined ? undefined : readNumber(directory, 'memory.memsw.limit_in_bytes', read);
   const usage = present<MemoryUsage>({
     usageBytes,
     workingSetBytes: Math.max(usageBytes - total(stat, 'inactive_file'), 0),
@@ -98,10 +99,10 @@ function total(stat: KeyedNumbers, key: string): number {
  * The cgroup2 hierarchy of a hybrid host measures pressure for whoever is in it: runtimes put their containers there too, but
  * not all of them do, and a cgroup that nobody is in would tell zeros.
  */
-function readPressure(host: HostCgroups, path: string): CgroupStats['pressure'] {
+function readPressure(host: HostCgroups, path: string, read: ReadText = readText): CgroupStats['pressure'] {
   const directory = unifiedDirectory(host, path);
-  return readKeyed(directory, 'cgroup.events')?.get('populated') === 1n
-    ? readPressures(directory)
+  return readKeyed(directory, 'cgroup.events', read)?.get('populated') === 1n
+    ? readPressures(directory, read)
     : undefined;
 }
 

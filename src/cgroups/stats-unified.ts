@@ -1,5 +1,5 @@
 /** https://www.kernel.org/doc/html/latest/admin-guide/cgroup-v2.html: the files of one directory. */
-import { type KeyedNumbers, listNames, readKeyed, readNumber, readText } from './files.ts';
+import { type KeyedNumbers, listNames, readKeyed, readNumber, readText, type ReadText } from './files.ts';
 import { controllerDirectory, type HostCgroups } from './host.ts';
 import { present } from './present.ts';
 import type {
@@ -16,14 +16,14 @@ import type {
 
 type UnifiedHost = Extract<HostCgroups, { layout: 'unified' }>;
 
-export function readUnifiedUsage(host: UnifiedHost, path: string): CgroupUsage {
+export function readUnifiedUsage(host: UnifiedHost, path: string, read: ReadText): CgroupUsage {
   const directory = controllerDirectory(host, '', path);
-  const usageUs = readKeyed(directory, 'cpu.stat')?.get('usage_usec');
+  const usageUs = readKeyed(directory, 'cpu.stat', read)?.get('usage_usec');
   return present<CgroupUsage>({
     cpu: usageUs === undefined ? undefined : { usageNs: usageUs * 1000n },
-    memory: readMemoryUsage(directory)?.usage,
-    pids: readPidCount(directory),
-    pressure: readPressures(directory),
+    memory: readMemoryUsage(directory, read)?.usage,
+    pids: readPidCount(directory, read),
+    pressure: readPressures(directory, read),
   });
 }
 
@@ -60,19 +60,20 @@ function readCpu(directory: string | undefined): CpuStats | undefined {
 /** With the file from which most of it comes. */
 function readMemoryUsage(
   directory: string | undefined,
+  read: ReadText = readText,
 ): { readonly usage: MemoryUsage; readonly stat: KeyedNumbers } | undefined {
-  const usageBytes = readNumber(directory, 'memory.current');
-  const stat = readKeyed(directory, 'memory.stat');
+  const usageBytes = readNumber(directory, 'memory.current', read);
+  const stat = readKeyed(directory, 'memory.stat', read);
   if (usageBytes === undefined || stat === undefined) return undefined;
   const usage = present<MemoryUsage>({
     usageBytes,
     workingSetBytes: Math.max(usageBytes - Number(stat.get('inactive_file') ?? 0n), 0),
-    limitBytes: readNumber(directory, 'memory.max'),
+    limitBytes: readNumber(directory, 'memory.max', read),
     rssBytes: Number(stat.get('anon') ?? 0n),
     pageFaults: stat.get('pgfault') ?? 0n,
     majorPageFaults: stat.get('pgmajfault') ?? 0n,
-    swapBytes: readNumber(directory, 'memory.swap.current'),
-    swapLimitBytes: readNumber(directory, 'memory.swap.max'),
+    swapBytes: readNumber(directory, 'memory.swap.current', read),
+    swapLimitBytes: readNumber(directory, 'memory.swap.max', read),
   });
   return { usage, stat };
 }
@@ -97,8 +98,8 @@ function readMemory(directory: string | undefined): MemoryStats | undefined {
 }
 
 /** The same file in both versions. */
-export function readPidCount(directory: string | undefined): CgroupUsage['pids'] {
-  const current = readNumber(directory, 'pids.current');
+export function readPidCount(directory: string | undefined, read: ReadText = readText): CgroupUsage['pids'] {
+  const current = readNumber(directory, 'pids.current', read);
   return current === undefined ? undefined : { current };
 }
 
@@ -133,16 +134,18 @@ const somePressure = /^some avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) total=
 const fullPressure = /^full avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) total=(\d+)$/m;
 
 /** The files of pressure stall information; undefined where the kernel measures none. */
-export function readPressures(directory: string | undefined): CgroupStats['pressure'] {
-  const cpu = readPressure(directory, 'cpu.pressure');
-  const memory = readPressure(directory, 'memory.pressure');
-  const io = readPressure(directory, 'io.pressure');
+export function readPressures(
+  directory: string | undefined,
+  read: ReadText = readText,
+): CgroupStats['pressure'] {
+  const cpu = parsePressure(read(directory, 'cpu.pressure'));
+  const memory = parsePressure(read(directory, 'memory.pressure'));
+  const io = parsePressure(read(directory, 'io.pressure'));
   if (cpu === undefined && memory === undefined && io === undefined) return undefined;
   return present<NonNullable<CgroupStats['pressure']>>({ cpu, memory, io });
 }
 
-function readPressure(directory: string | undefined, file: string): Pressure | undefined {
-  const text = readText(directory, file);
+function parsePressure(text: string | undefined): Pressure | undefined {
   if (text === undefined) return undefined;
   return { some: pressureLine(somePressure.exec(text)), full: pressureLine(fullPressure.exec(text)) };
 }

@@ -1,5 +1,6 @@
 /** The operations on pods and containers, joined to the drivers that this host has. */
 import type { CgroupDriver, HostCgroups } from '../cgroups/host.ts';
+import { KeptFiles } from '../cgroups/kept-files.ts';
 import type { Config } from '../config-schema.ts';
 import { createCheckpoints } from '../containers/checkpoints/processes.ts';
 import type { ContainerStore } from '../containers/container.ts';
@@ -30,8 +31,9 @@ import { holderEnded } from '../sandbox/holder-ended.ts';
 import { createPidHolder } from '../sandbox/pid-holder.ts';
 import type { SandboxStore } from '../sandbox/sandbox.ts';
 import { CpuRates } from '../stats/cpu-rates.ts';
+import { readSoftLimits } from '../stats/metrics/process-files.ts';
 import { PodInterfaces } from '../stats/pod-interfaces.ts';
-import { followDeletions, type UsageDeps } from '../stats/usage.ts';
+import { followEnds, type UsageDeps } from '../stats/usage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { EngineCgroups } from './cgroups.ts';
 import type { Directories } from './directories.ts';
@@ -75,6 +77,8 @@ export interface Engine {
 }
 
 const pathTimeoutMs = 10_000;
+/** For a process whose limit is not to be read, or has none. */
+const defaultMaxOpenFiles = 65_536;
 /** What every process of a container may open unless its own limits say otherwise: systemd's default for services. */
 const openFiles = { soft: 1024, hard: 524_288 };
 
@@ -95,9 +99,10 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
     new PodInterfaces(async (netnsPath, path) => await parts.thread.openFile(netnsPath, path)),
   );
   const sandboxes = sandboxDeps(parts, interfaces, { exec, containers, exits, plugins });
-  const usage = usageDeps(parts, interfaces);
+  const files = stack.use(new KeptFiles(maxKeptFiles()));
+  const usage = usageDeps(parts, { interfaces, files });
   stack.use(exits.exits.subscribe(({ id }) => void holderEnded(sandboxes, parseSandboxId(id), log)));
-  stack.use(followDeletions(usage));
+  stack.use(followEnds(usage));
   stack.use(parts.images.followRemovals(stores.containers));
   return { parts, sandboxes, containers, exec, usage, exits, plugins };
 }
@@ -272,7 +277,7 @@ function sandboxDeps(
 
 function usageDeps(
   { host, stores, cgroups, images, directories }: EngineParts,
-  interfaces: PodInterfaces,
+  kept: Pick<UsageDeps, 'interfaces' | 'files'>,
 ): UsageDeps {
   return {
     host,
@@ -295,6 +300,12 @@ function usageDeps(
         throw error;
       }
     },
-    interfaces,
+    ...kept,
   };
+}
+
+/** A quarter of what this process may open: a few dozen a pod, without coming near the end of what all else needs. */
+function maxKeptFiles(): number {
+  const limit = readSoftLimits(process.pid).find(({ name }) => name === 'max_open_files');
+  return Number(limit?.value ?? defaultMaxOpenFiles) / 4;
 }

@@ -1,6 +1,7 @@
 /** What containers and pods use. Read when asked for, from the cgroups' files: nothing is sampled in between. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { HostCgroups } from '../cgroups/host.ts';
+import type { KeptFiles } from '../cgroups/kept-files.ts';
 import { readStats, readUsage } from '../cgroups/read-stats.ts';
 import type { CgroupStats, CgroupUsage } from '../cgroups/stats.ts';
 import { isAlive, type Container, type ContainerStore } from '../containers/container.ts';
@@ -26,6 +27,8 @@ export interface UsageDeps {
   readonly containers: ContainerStore;
   readonly sandboxes: SandboxStore;
   readonly rates: CpuRates;
+  /** Of the cgroups of containers and pods, which own them by their ids. */
+  readonly files: KeptFiles;
   /** The path of a container's cgroup in the hierarchy. */
   readonly containerCgroup: (container: Container) => string;
   /** The path of a pod's cgroup in the hierarchy. */
@@ -64,7 +67,7 @@ const podsPerTurn = readsPerTurn / 2;
 
 /** No error for a container without a process: its usage is its writable layer. */
 export async function containerUsage(deps: UsageDeps, container: Container): Promise<ContainerUsage> {
-  return await usageOf(deps, container, readUsage);
+  return await usageOf(deps, container, keptReader(deps, container.id));
 }
 
 /** As `containerUsage`, with all that its cgroup counts. */
@@ -110,29 +113,28 @@ export async function listPodUsage(
     listContainers(deps.containers, { labels: {} }),
     ({ sandboxId }): string => sandboxId,
   );
-  const ready = listSandboxes(deps.sandboxes, filter).filter(({ state }) => state.name === 'ready');
   const found: PodUsage[] = [];
-  for (const [index, sandbox] of ready.entries()) {
+  for (const [index, { id }] of listSandboxes(deps.sandboxes, filter).entries()) {
     if (index % podsPerTurn === podsPerTurn - 1) await nextTurn();
     signal?.throwIfAborted();
-    found.push(await usageOfPod(deps, sandbox, members.get(sandbox.id) ?? [], signal));
+    const sandbox = deps.sandboxes.get(id);
+    if (sandbox?.state.name === 'ready')
+      found.push(await usageOfPod(deps, sandbox, members.get(id) ?? [], signal));
   }
   return found;
 }
 
-/** Forgets the last readings of what is deleted: call it once. Dispose of the result to stop. */
-export function followDeletions(deps: Pick<UsageDeps, 'containers' | 'sandboxes' | 'rates'>): Disposable {
+/** Forgets the last readings of what has stopped and of what is deleted: call it once. Dispose of the result to stop. */
+export function followEnds(
+  deps: Pick<UsageDeps, 'containers' | 'sandboxes' | 'rates' | 'files'>,
+): Disposable {
+  const hear = (kind: string, id: string): void => {
+    if (kind === 'stopped' || kind === 'deleted') deps.files.close(id);
+    if (kind === 'deleted') deps.rates.forget(id);
+  };
   const stack = new DisposableStack();
-  stack.use(
-    deps.containers.events.subscribe(({ kind, container }) => {
-      if (kind === 'deleted') deps.rates.forget(container.id);
-    }),
-  );
-  stack.use(
-    deps.sandboxes.events.subscribe(({ kind, sandbox }) => {
-      if (kind === 'deleted') deps.rates.forget(sandbox.id);
-    }),
-  );
+  stack.use(deps.containers.events.subscribe(({ kind, container }) => hear(kind, container.id)));
+  stack.use(deps.sandboxes.events.subscribe(({ kind, sandbox }) => hear(kind, sandbox.id)));
   return stack;
 }
 
@@ -142,7 +144,7 @@ async function usageOfPod(
   members: readonly Container[],
   signal: AbortSignal | undefined,
 ): Promise<PodUsage> {
-  const usage = measured(deps, sandbox.id, readUsage(deps.host, deps.podCgroup(sandbox)));
+  const usage = measured(deps, sandbox.id, keptReader(deps, sandbox.id)(deps.host, deps.podCgroup(sandbox)));
   const [containers, interfaces] = await Promise.all([
     usageOfAll(deps, members, signal),
     deps.interfaces.read(sandbox),
@@ -156,15 +158,22 @@ async function usageOfAll(
   signal: AbortSignal | undefined,
 ): Promise<ContainerUsage[]> {
   const found: ContainerUsage[] = [];
-  for (const [index, container] of containers.filter(isAlive).entries()) {
+  for (const [index, { id }] of containers.filter(isAlive).entries()) {
     if (index % readsPerTurn === readsPerTurn - 1) await nextTurn();
     signal?.throwIfAborted();
-    found.push(await containerUsage(deps, container));
+    // It may have ended meanwhile.
+    const container = deps.containers.get(id);
+    if (container !== undefined && isAlive(container)) found.push(await containerUsage(deps, container));
   }
   return found;
 }
 
 type Reader<C> = (host: HostCgroups, path: string) => C;
+
+/** Reads what stays open for its owner. */
+function keptReader({ files }: UsageDeps, id: string): Reader<CgroupUsage> {
+  return (host, path) => readUsage(host, path, (directory, file) => files.readText(id, directory, file));
+}
 
 /** Of a cgroup that has been read just now. */
 function measured<C extends CgroupUsage>(deps: UsageDeps, key: string, cgroup: C): Usage<C> {

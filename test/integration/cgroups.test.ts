@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { cgroupDirectories, cgroupOfProcess, detectHostCgroups } from '../../src/cgroups/host.ts';
+import { KeptFiles } from '../../src/cgroups/kept-files.ts';
 import { killCgroup } from '../../src/cgroups/kill.ts';
 import { readOomKills } from '../../src/cgroups/oom.ts';
-import { readStats } from '../../src/cgroups/read-stats.ts';
+import { readStats, readUsage } from '../../src/cgroups/read-stats.ts';
 import { addProcess, createCgroup, listProcesses, removeCgroup } from '../../src/cgroups/tree.ts';
 import { isKind } from '../../src/lib/errors.ts';
 import { spawnProcess } from '../../src/linux/command.ts';
@@ -56,6 +57,21 @@ describe('cgroups of this host', { timeout: 60_000 }, () => {
     assert.equal((await child.exited).signal, 9);
     await removeCgroup(host, path, { timeoutMs: 5000 });
     for (const directory of cgroupDirectories(host, path)) assert.equal(existsSync(directory), false);
+  });
+
+  test('a cgroup whose files are kept open can be removed; one that is made in its place has its own numbers', async () => {
+    using files = new KeptFiles(100);
+    const inner = `${path}/kept`;
+    const read = () => readUsage(host, inner, (directory, file) => files.readText('pod', directory, file));
+    createCgroup(host, inner);
+    const usage = read();
+    assert.ok(usage.cpu !== undefined);
+    assert.deepEqual(Object.keys(usage), Object.keys(readUsage(host, inner)));
+    await removeCgroup(host, inner, { timeoutMs: 1000 });
+    assert.deepEqual(read(), {});
+    createCgroup(host, inner);
+    assert.deepEqual(Object.keys(read()), Object.keys(usage));
+    await removeCgroup(host, inner, { timeoutMs: 1000 });
   });
 
   test('removing and killing what is not there is no error, the root is refused', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { cgroupOfProcess, detectHostCgroups } from '../../src/cgroups/host.ts';
+import { KeptFiles } from '../../src/cgroups/kept-files.ts';
 import { openContainerStore } from '../../src/containers/container.ts';
 import { sampleContainer, sampleInput } from '../../src/containers/spec/testing/sample-input.ts';
 import { newContainerId, newSandboxId, parseDigest } from '../../src/lib/ids.ts';
@@ -15,7 +16,7 @@ import { metricDescriptors } from '../../src/stats/metrics/tables.ts';
 import { parseNetworkCounters } from '../../src/stats/network-counters.ts';
 import {
   containerUsage,
-  followDeletions,
+  followEnds,
   listContainerUsage,
   podUsage,
   type UsageDeps,
@@ -87,6 +88,7 @@ describe('usage of a pod with a running container', { timeout: 60_000 }, () => {
       containers,
       sandboxes,
       rates: new CpuRates(),
+      files: new KeptFiles(100),
       containerCgroup: (one) => one.cgroupsPath,
       podCgroup: () => cgroup,
       writableLayer: async () => ({
@@ -120,7 +122,7 @@ describe('usage of a pod with a running container', { timeout: 60_000 }, () => {
   });
 
   test('a pod has its containers and its interfaces', async () => {
-    using _ = followDeletions(deps);
+    using _ = followEnds(deps);
     const usage = await podUsage(deps, deps.sandboxes.mustFind(sandboxId));
     assert.equal(usage.containers.length, 1);
     assert.deepEqual(
