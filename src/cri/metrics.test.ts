@@ -3,7 +3,6 @@ import { mkdirSync, mkdtempDisposableSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { KeptFiles } from '../cgroups/kept-files.ts';
 import { openContainerStore } from '../containers/container.ts';
 import { sampleContainer, sampleInput } from '../containers/spec/testing/sample-input.ts';
 import { MetricType, type PodSandboxMetrics } from '../gen/runtime/v1/api.ts';
@@ -61,7 +60,7 @@ function makeNode(root: string, database: RecordDatabase, pods: number): UsageDe
     containers,
     sandboxes,
     rates: new CpuRates(),
-    files: new KeptFiles(100),
+    files: { readText: () => undefined, close: () => undefined },
     containerCgroup: ({ cgroupsPath }) => cgroupsPath,
     podCgroup: () => '/c',
     writableLayer: async () => ({

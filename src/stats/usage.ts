@@ -28,7 +28,7 @@ export interface UsageDeps {
   readonly sandboxes: SandboxStore;
   readonly rates: CpuRates;
   /** Of the cgroups of containers and pods, which own them by their ids. */
-  readonly files: KeptFiles;
+  readonly files: Pick<KeptFiles, 'readText' | 'close'>;
   /** The path of a container's cgroup in the hierarchy. */
   readonly containerCgroup: (container: Container) => string;
   /** The path of a pod's cgroup in the hierarchy. */
