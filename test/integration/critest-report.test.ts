@@ -42,6 +42,13 @@ test('a spec that the runtime could not pass is the host’s lack, one that it c
   }
 });
 
+test('that ids cannot be mapped where the engine says it keeps its files is not believed without a look', (t) => {
+  const path = runtime(t);
+  const message = 'ID mapping is not supported with path: /proc: invalid argument';
+  assert.deepEqual(judgeSkip(message, path), { lackOf: 'engine', reason: message });
+  assert.equal(judgeSkip(message, path, '/proc').lackOf, 'host');
+});
+
 test('whatever is not known to be the host’s lack is the engine’s', (t) => {
   const path = runtime(t);
   assert.deepEqual(judgeSkip('Runtime accepted it', path), {

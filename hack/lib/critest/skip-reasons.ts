@@ -1,6 +1,9 @@
 /** Of each spec that critest skipped: what was lacking, and whose lack that is. */
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const mapIds = join(import.meta.dirname, 'map-ids.ts');
 
 export interface SkipReason {
   /** What could have run here counts against the engine. */
@@ -14,15 +17,19 @@ interface RuntimeFeatures {
   readonly linux?: { readonly mountExtensions?: { readonly idmap?: { readonly enabled?: boolean } } };
 }
 
+/** Where engines keep what containers write. critest tries the folder that the engine names: its own word is no proof. */
+const usualStorage = '/var/lib/gantry';
+
 /** Judges the message that a spec was skipped with. `runtime` is the program of the OCI runtime that was used. */
-export function judgeSkip(message: string, runtime: string): SkipReason {
+export function judgeSkip(message: string, runtime: string, storage = usualStorage): SkipReason {
   if (message.includes('AppArmor is disabled') && !appArmorIsEnabled())
     return { lackOf: 'host', reason: 'the kernel runs without AppArmor' };
   if (/supports user namespaces/.test(message) && !canMapUsers(runtime))
     return { lackOf: 'host', reason: `${versionOf(runtime)} cannot map the IDs of mounts` };
   if (/recursive readonly mounts/.test(message) && !canMountRecursivelyReadOnly(runtime))
     return { lackOf: 'host', reason: `${versionOf(runtime)} knows no recursive read-only mounts` };
-  if (/ID mapping is not supported/.test(message)) return { lackOf: 'host', reason: message };
+  if (/ID mapping is not supported/.test(message) && !canMapFiles(storage))
+    return { lackOf: 'host', reason: `${message} (nor with ${storage})` };
   return { lackOf: 'engine', reason: message };
 }
 
@@ -37,6 +44,13 @@ function canMapUsers(runtime: string): boolean {
   return features === undefined
     ? /^crun version (1\.([6-9]|\d\d)|[2-9])/.test(versionOf(runtime))
     : features.linux?.mountExtensions?.idmap?.enabled === true;
+}
+
+/** Whether the kernel can map ids on the file system of this folder, or of /var/lib where there is none. */
+function canMapFiles(folder: string): boolean {
+  const place = existsSync(folder) ? folder : '/var/lib';
+  const argv = [...process.execArgv, mapIds, place];
+  return execFileSync(process.execPath, argv, { encoding: 'utf8' }).trim() === 'yes';
 }
 
 function canMountRecursivelyReadOnly(runtime: string): boolean {
