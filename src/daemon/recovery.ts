@@ -12,7 +12,7 @@ export async function recoverEngine(engine: Engine, log: Log): Promise<void> {
   const { parts, containers, sandboxes, exits } = engine;
   await endUnfinishedWork(engine, log);
   await parts.images.recover(log);
-  await sweepCheckpoints(containers, log);
+  await sweep(log, 'checkpoints', async () => await sweepCheckpoints(containers, log));
   await recoverContainers(containers, log);
   exits.start();
   await recoverSandboxes(sandboxes, log);

@@ -96,6 +96,18 @@ describeNode('the daemon’s state', {}, ({ cri, node, assertEmpty: assertNodeEm
     await assertEmpty();
   });
 
+  test('what is left of checkpoints cannot be looked at: the daemon starts, and says so', async () => {
+    await node.daemon.kill();
+    rmSync(`${root}/checkpoints`, { recursive: true });
+    writeFileSync(`${root}/checkpoints`, 'no directory');
+    await node.daemon.startAgain();
+    assert.match(node.daemon.log, /"what":"checkpoints","error":"\w+: .*checkpoints/);
+    await node.daemon.kill();
+    rmSync(`${root}/checkpoints`);
+    await node.daemon.startAgain();
+    await assertEmpty();
+  });
+
   test('a record of another release is refused by name, and what it owns is left alone (containerd issues 6095, 11295)', async () => {
     const pod = await runPod(cri, 'newer');
     const id = await startIn(cri, pod, idleSpec('idle', node.images.busybox));

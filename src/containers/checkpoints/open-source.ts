@@ -49,7 +49,7 @@ export async function openSource(
   // Layers that were made of it, unless a container stands upon them.
   undo.defer(async () => await deps.checkpoints.layers.collect());
   undo.defer(async () => await rm(directory, { recursive: true, force: true }));
-  await mkdir(directory, { mode: 0o700 });
+  await mkdir(directory, { recursive: true, mode: 0o700 });
   if (reference.startsWith('/')) await fromArchive(deps, { path: reference, directory }, signal);
   else await fromImage(deps, { reference, directory }, signal);
   const image = baseImage(deps.images, directory);

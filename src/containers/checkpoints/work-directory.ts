@@ -39,6 +39,7 @@ export async function dropRestoreWork(
 /**
  * At start: what a daemon that died in the middle of a checkpoint left. A container that it had frozen goes on.
  * What cannot be cleared is told, and tried again at the next start.
+ * @throws where nothing can be looked at
  */
 export async function sweepCheckpoints(deps: ContainerDeps, log: Log): Promise<void> {
   const { directory } = deps.checkpoints;
