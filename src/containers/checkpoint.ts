@@ -48,9 +48,7 @@ export async function checkpointContainer(
   const limitMs = timeoutMs === 0 ? longestMs : Math.min(timeoutMs, longestMs);
   using deadline = new Deadline(limitMs);
   try {
-    await using archive = new NewArchive(location);
-    await save(deps, { container, archive, timeoutMs: limitMs }, AbortSignal.any([signal, deadline.signal]));
-    await archive.commit();
+    await save(deps, { container, location, timeoutMs: limitMs }, AbortSignal.any([signal, deadline.signal]));
   } catch (error) {
     if (!deadline.signal.aborted || signal.aborted) throw error;
     const message = `checkpoint container ${id}: not done within ${limitMs / 1000} s`;
@@ -78,13 +76,13 @@ function mustHaveNodeIds(deps: ContainerDeps, { id, sandboxId }: Container): voi
 
 interface Save {
   readonly container: Container;
-  readonly archive: NewArchive;
+  readonly location: string;
   readonly timeoutMs: number;
 }
 
 async function save(
   deps: ContainerDeps,
-  { container, archive, timeoutMs }: Save,
+  { container, location, timeoutMs }: Save,
   signal: AbortSignal,
 ): Promise<void> {
   const directory = checkpointWork(deps.checkpoints.directory, container.id);
@@ -92,8 +90,11 @@ async function save(
   await using undo = new AsyncDisposableStack();
   await rm(directory, { recursive: true, force: true });
   undo.defer(async () => await rm(directory, { recursive: true, force: true }));
+  // It ends before the directory that names its part.
+  const archive = undo.use(new NewArchive(location));
   await mkdir(images, { recursive: true, mode: 0o700 });
   await writeFile(join(directory, partFile), archive.partPath, { mode: 0o600 });
+  archive.create();
   await freezeWhile(deps, container, signal, async () => {
     const checkpointedAtMs = Date.now();
     await deps.checkpoints.save(container, {
@@ -116,6 +117,7 @@ async function save(
     );
   });
   await writeArchive(directory, archive.partPath, { timeoutMs, signal });
+  await archive.commit();
 }
 
 /** Memory and files are of one moment: what runs between the two would make files that the memory does not know. */

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, test } from 'node:test';
 import { isKind } from '../../lib/errors.ts';
 import { NewArchive } from './new-archive.ts';
@@ -28,8 +28,10 @@ function directory(name: string): string {
 test('an archive has its name once it is whole, and nobody else may read it', async () => {
   const place = directory('whole');
   await using archive = new NewArchive(join(place, 'a.tar'));
+  assert.deepEqual(readdirSync(place), [], 'nothing before somebody may have written its name down');
+  archive.create();
+  assert.deepEqual(readdirSync(place), [basename(archive.partPath)]);
   writeFileSync(archive.partPath, 'bytes');
-  assert.equal(readdirSync(place).includes('a.tar'), false);
   await archive.commit();
   assert.deepEqual(readdirSync(place), ['a.tar']);
   assert.equal(readFileSync(join(place, 'a.tar'), 'utf8'), 'bytes');
@@ -39,7 +41,9 @@ test('an archive has its name once it is whole, and nobody else may read it', as
 test('what is not committed leaves nothing', async () => {
   const place = directory('dropped');
   {
+    await using _never = new NewArchive(join(place, 'never.tar'));
     await using archive = new NewArchive(join(place, 'a.tar'));
+    archive.create();
     writeFileSync(archive.partPath, 'bytes');
   }
   assert.deepEqual(readdirSync(place), []);
@@ -53,6 +57,7 @@ test('a file that is there is not replaced, neither before nor after', async () 
     (error) => isKind(error, 'already-exists'),
   );
   await using archive = new NewArchive(join(place, 'after.tar'));
+  archive.create();
   symlinkSync('/nowhere', join(place, 'after.tar'));
   await assert.rejects(archive.commit(), (error) => isKind(error, 'already-exists'));
 });

@@ -15,9 +15,12 @@ const synced = promisify(fsync);
 const worldOrGroupWritable = 0o022;
 const sticky = 0o1000;
 
-/** An archive in work, under a name of its own beside the wanted one. Disposed without `commit`, nothing is left. */
+/**
+ * An archive in work, under a name of its own beside the wanted one. Disposed without `commit`, nothing is left; what a crash leaves is
+ * found by whoever wrote `partPath` down before `create`.
+ */
 export class NewArchive implements AsyncDisposable {
-  /** Absolute, without symlinks. Of mode 0600. */
+  /** Absolute, without symlinks. */
   readonly partPath: string;
   readonly #directory: number;
   readonly #part: string;
@@ -38,11 +41,15 @@ export class NewArchive implements AsyncDisposable {
     try {
       checkDirectory(this.#directory, location);
       if (exists(location)) throw this.#taken();
-      closeSync(openat(this.#directory, this.#part, createNew, 0o600));
     } catch (error) {
       closeSync(this.#directory);
       throw EngineError.from(error);
     }
+  }
+
+  /** Makes the file at `partPath`, empty and of mode 0600. */
+  create(): void {
+    closeSync(openat(this.#directory, this.#part, createNew, 0o600));
   }
 
   /** Gives the archive its name, once its bytes are on the disk. @throws EngineError already-exists if somebody took the name meanwhile */
