@@ -11,6 +11,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import files from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, test } from 'node:test';
@@ -45,6 +47,22 @@ test('what is not committed leaves nothing', async () => {
     await using archive = new NewArchive(join(place, 'a.tar'));
     archive.create();
     writeFileSync(archive.partPath, 'bytes');
+  }
+  assert.deepEqual(readdirSync(place), []);
+});
+
+test('what cannot be committed to the end has no name either', async (t) => {
+  const place = directory('cut');
+  {
+    await using archive = new NewArchive(join(place, 'a.tar'));
+    archive.create();
+    const failing = t.mock.method(files, 'unlink', async () => {
+      failing.mock.restore();
+      syncBuiltinESMExports();
+      throw new Error('the disk is gone');
+    });
+    syncBuiltinESMExports();
+    await assert.rejects(archive.commit(), /the disk is gone/);
   }
   assert.deepEqual(readdirSync(place), []);
 });

@@ -69,13 +69,16 @@ export class NewArchive implements AsyncDisposable {
       if (errnoOf(error) === 'EEXIST') throw this.#taken();
       throw error;
     }
-    await this.#unlinkPart();
+    await using undo = new AsyncDisposableStack();
+    undo.defer(async () => await this.#unlink(this.#name));
+    await this.#unlink(this.#part);
     await synced(this.#directory);
+    undo.move();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      await this.#unlinkPart();
+      await this.#unlink(this.#part);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw error;
     } finally {
@@ -83,8 +86,8 @@ export class NewArchive implements AsyncDisposable {
     }
   }
 
-  async #unlinkPart(): Promise<void> {
-    await unlink(`/proc/self/fd/${this.#directory}/${this.#part}`);
+  async #unlink(name: string): Promise<void> {
+    await unlink(`/proc/self/fd/${this.#directory}/${name}`);
   }
 
   #taken(): EngineError {
