@@ -14,7 +14,7 @@ if criu=$(command -v criu) && "$criu" check >/dev/null 2>&1; then
   exit 0
 fi
 
-build_criu() (
+build_criu() {
   cd "$1"
   # shellcheck source=debian-source.sh
   . "$GANTRY_ROOT/hack/lib/debian-source.sh"
@@ -23,7 +23,7 @@ build_criu() (
   tar --extract --file "criu_$version.orig.tar.xz" --directory source --strip-components 1
   nice make --jobs "$(nproc)" --directory source criu
   strip -o criu source/criu/criu
-)
+}
 
 bin=$GANTRY_CACHE/criu/$version
 mkdir -p "$bin"
@@ -35,7 +35,11 @@ if [ ! -x "$bin/criu" ]; then
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   chmod 755 "$work"
-  build_criu "$work" >"$work/log" 2>&1 8>&- || { tail -n 30 "$work/log" >&2 && die "CRIU could not be built"; }
+  # In a shell of its own: bash forgets `set -e` where the status of a function is asked for.
+  export -f build_criu say die
+  export version release
+  bash -euo pipefail -c 'build_criu "$1"' build "$work" >"$work/log" 2>&1 8>&- ||
+    { tail -n 30 "$work/log" >&2 && die "CRIU could not be built"; }
   mv "$work/criu" "$bin/criu"
 fi
 "$bin/criu" check >/dev/null 2>&1 || die "CRIU $version does not work with this kernel: $("$bin/criu" check 2>&1 | tail -n 2)"
