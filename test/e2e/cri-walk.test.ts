@@ -354,6 +354,21 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
     await reading;
   });
 
+  test('lists show every change of state at once', async () => {
+    const stateOf = async (id: string): Promise<string | undefined> => {
+      const { containers } = await cri.call<{ containers: Listed[] }>('ListContainers');
+      return containers.find((one) => one.id === id)?.state;
+    };
+    const id = await create(idleSpec('listed', node.images.busybox));
+    assert.equal(await stateOf(id), 'CONTAINER_CREATED');
+    await cri.call('StartContainer', { containerId: id });
+    assert.equal(await stateOf(id), 'CONTAINER_RUNNING');
+    await cri.call('StopContainer', { containerId: id, timeout: 0 });
+    assert.equal(await stateOf(id), 'CONTAINER_EXITED');
+    await cri.call('RemoveContainer', { containerId: id });
+    assert.equal(await stateOf(id), undefined);
+  });
+
   test('StopContainer, RemoveContainer: twice is no error', async () => {
     for (let i = 0; i < 2; i += 1) await cri.call('StopContainer', { containerId: web, timeout: 10 });
     const stopped = await statusOf(web);
@@ -366,6 +381,11 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
     for (let i = 0; i < 2; i += 1) await cri.call('StopPodSandbox', { podSandboxId });
     const answer = await cri.call<{ status: PodStatus }>('PodSandboxStatus', { podSandboxId });
     assert.deepEqual([answer.status.state, answer.status.network.ip], ['SANDBOX_NOTREADY', '']);
+    const { items } = await cri.call<{ items: Listed[] }>('ListPodSandbox');
+    assert.deepEqual(
+      items.map(({ id, state }) => [id, state]),
+      [[podSandboxId, 'SANDBOX_NOTREADY']],
+    );
     for (let i = 0; i < 2; i += 1) await cri.call('RemovePodSandbox', { podSandboxId });
     assert.deepEqual((await cri.call<{ containers: [] }>('ListContainers')).containers, []);
     assert.deepEqual((await cri.call<{ items: [] }>('ListPodSandbox')).items, []);
