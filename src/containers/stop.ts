@@ -26,17 +26,8 @@ export async function stopContainer(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const container = await settled(deps, id, signal);
+  const container = await withProcess(deps, id, signal);
   if (container === undefined) return;
-  if (container.state.name === 'unknown') {
-    await releaseUnknown(deps, id, signal);
-    return;
-  }
-  if (!isAlive(container)) return;
-  if (processesOf(container) === undefined) {
-    await endUnrestored(deps, id, signal);
-    return;
-  }
   const ended = deps.exits.whenEnded(id);
   if (timeoutMs > 0 && container.state.name === 'running') {
     await deps.runtime.kill(container, container.stopSignal);
@@ -62,33 +53,32 @@ export async function stopAllContainers(deps: ContainerDeps, sandboxId: SandboxI
   if (failure !== undefined) throw failure.reason;
 }
 
-/** The container once nobody is in the middle of starting it. The lock is not kept: a stop may wait long. */
-async function settled(
-  deps: Pick<ContainerDeps, 'store'>,
+/**
+ * The container whose process has to end, once nobody is in the middle of starting it. What has none ends here, before a start that waits
+ * for the lock can give it one. The lock is not kept for the others: a stop may wait long.
+ */
+async function withProcess(
+  deps: ContainerDeps,
   id: ContainerId,
   signal: AbortSignal,
 ): Promise<Container | undefined> {
   using _ = await phase('wait for the container', () => deps.store.locks.acquire(id, signal));
-  return deps.store.get(id);
-}
-
-/** A container that waits to be restored has no process whose end could be awaited. */
-async function endUnrestored(deps: ContainerDeps, id: ContainerId, signal: AbortSignal): Promise<void> {
-  using _ = await deps.store.locks.acquire(id, signal);
   const container = deps.store.get(id);
-  if (container?.state.name !== 'created' || container.state.processes !== undefined) return;
+  if (container === undefined) return undefined;
+  if (container.state.name === 'unknown') {
+    await endUnknown(deps, container, container.state.reason);
+    return undefined;
+  }
+  if (!isAlive(container)) return undefined;
+  if (processesOf(container) !== undefined) return container;
   await recordUnrestored(deps, container, 'it was stopped before it was restored');
+  return undefined;
 }
 
-async function releaseUnknown(deps: ContainerDeps, id: ContainerId, signal: AbortSignal): Promise<void> {
-  using _ = await deps.store.locks.acquire(id, signal);
-  const container = deps.store.get(id);
-  // Another stop, or a removal, was faster.
-  if (container?.state.name !== 'unknown') return;
-  const { reason: message } = container.state;
+async function endUnknown(deps: ContainerDeps, container: Container, message: string): Promise<void> {
   await releaseProcesses(deps, container);
   const finishedAtNs = String(unixNowNs());
-  const exited = deps.store.update(id, (old) => ({
+  const exited = deps.store.update(container.id, (old) => ({
     ...old,
     state: { name: 'exited', finishedAtNs, exitCode: 255, reason: 'ContainerStatusUnknown', message },
   }));

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { newContainerId, newSandboxId } from '../lib/ids.ts';
+import { KeyedLock } from '../lib/keyed-lock.ts';
+import type { Container, ContainerState } from './container.ts';
+import type { ContainerDeps } from './deps.ts';
+import { stopContainer } from './stop.ts';
+
+const { signal } = new AbortController();
+const sandboxId = newSandboxId();
+const processes = { process: { pid: 1, startTicks: '1' }, monitor: { pid: 2, startTicks: '2' } };
+const running: ContainerState = { name: 'running', processes, startedAtNs: '1' };
+
+/** A pod of containers in these states, by their names; a kill is noted, and ends nothing. */
+function pod(t: TestContext, states: Readonly<Record<string, ContainerState>>) {
+  const directory = mkdtempSync(join(tmpdir(), 'gantry-stop-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const made = Object.entries(states).map(([name, state]) => {
+    const config = { metadata: { name, attempt: 0 } };
+    return { id: newContainerId(), sandboxId, config, state } as unknown as Container;
+  });
+  const containers = new Map(made.map((container) => [container.id, container]));
+  const store = {
+    locks: new KeyedLock(),
+    events: { emit: () => undefined },
+    all: () => [...containers.values()],
+    get: (id: Container['id']) => containers.get(id),
+    update(id: Container['id'], change: (old: Container) => Container) {
+      const changed = change(containers.get(id) ?? assert.fail());
+      containers.set(id, changed);
+      return changed;
+    },
+  };
+  const killed: string[] = [];
+  const nothing = async (): Promise<void> => undefined;
+  const deps = {
+    store,
+    stateDirectory: directory,
+    checkpoints: { directory },
+    runtime: {
+      delete: nothing,
+      kill: async ({ config }: Container) => void killed.push(config.metadata.name),
+    },
+    cgroups: { destroy: nothing },
+    images: { unmountSnapshot: nothing },
+    mounts: { release: nothing },
+    exits: { whenEnded: async () => await new Promise(() => undefined) },
+  };
+  const ids = Object.fromEntries(made.map(({ id, config }) => [config.metadata.name, id]));
+  return { deps: deps as unknown as ContainerDeps, store, killed, ids };
+}
+
+test('a container that waits to be restored ends before a start that came later', async (t) => {
+  const { deps, store, ids } = pod(t, { saved: { name: 'created' } });
+  const id = ids['saved'] ?? assert.fail();
+  const busy = await store.locks.acquire(id);
+  const stopped = stopContainer(deps, id, 0, signal);
+  const started = store.locks.run(id, signal, async () => {
+    if (store.get(id)?.state.name === 'created') store.update(id, (old) => ({ ...old, state: running }));
+  });
+  busy[Symbol.dispose]();
+  await Promise.all([stopped, started]);
+  assert.equal(store.get(id)?.state.name, 'exited');
+});
+
+test('one of which something could not be undone ends without a process', async (t) => {
+  const { deps, store, killed, ids } = pod(t, { lost: { name: 'unknown', reason: 'the mount is busy' } });
+  const id = ids['lost'] ?? assert.fail();
+  await stopContainer(deps, id, 0, signal);
+  const state = store.get(id)?.state;
+  assert.ok(state?.name === 'exited');
+  assert.deepEqual(
+    [state.reason, state.message, killed],
+    ['ContainerStatusUnknown', 'the mount is busy', []],
+  );
+});
