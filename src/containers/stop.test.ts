@@ -7,7 +7,7 @@ import { newContainerId, newSandboxId } from '../lib/ids.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { Container, ContainerState } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
-import { stopContainer } from './stop.ts';
+import { stopAllContainers, stopContainer } from './stop.ts';
 
 const { signal } = new AbortController();
 const sandboxId = newSandboxId();
@@ -53,6 +53,11 @@ function pod(t: TestContext, states: Readonly<Record<string, ContainerState>>) {
   return { deps: deps as unknown as ContainerDeps, store, killed, ids };
 }
 
+/** Lets everything happen that waits for no timer. */
+async function turn(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
 test('a container that waits to be restored ends before a start that came later', async (t) => {
   const { deps, store, ids } = pod(t, { saved: { name: 'created' } });
   const id = ids['saved'] ?? assert.fail();
@@ -76,4 +81,29 @@ test('one of which something could not be undone ends without a process', async 
     [state.reason, state.message, killed],
     ['ContainerStatusUnknown', 'the mount is busy', []],
   );
+});
+
+test('containers that do not end are named, all of them, with what was waited for', async (t) => {
+  const { deps, store, killed, ids } = pod(t, {
+    busy: running,
+    hung: running,
+    gone: { name: 'exited', finishedAtNs: '1', exitCode: 0, reason: 'Completed', message: '' },
+  });
+  const { busy, hung } = ids;
+  assert.ok(busy !== undefined && hung !== undefined);
+  using _ = await store.locks.acquire(busy);
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const stopped = stopAllContainers(deps, sandboxId);
+  for (const ms of [30_000, 30_000]) {
+    await turn();
+    t.mock.timers.tick(ms);
+  }
+  await assert.rejects(stopped, {
+    kind: 'deadline-exceeded',
+    message:
+      `stop the containers of pod sandbox ${sandboxId}: ` +
+      `"busy": stop container ${busy}: wait for the container: The operation took longer than 60000 ms; ` +
+      `"hung": stop container ${hung}: its process did not end 30 s after SIGKILL`,
+  });
+  assert.deepEqual(killed, ['hung']);
 });

@@ -1,8 +1,9 @@
 import { unixNowNs } from '../lib/clock.ts';
 import { Deadline } from '../lib/deadline.ts';
-import { EngineError } from '../lib/errors.ts';
-import type { ContainerId, SandboxId } from '../lib/ids.ts';
+import { EngineError, messageOf } from '../lib/errors.ts';
+import { quote, type ContainerId, type SandboxId } from '../lib/ids.ts';
 import { untilAborted } from '../lib/keyed-lock.ts';
+import { throwFailures } from '../lib/teardown.ts';
 import { recordUnrestored } from './checkpoints/stand-by.ts';
 import { phase } from '../telemetry/traces/phase.ts';
 import { containersOf, isAlive, processesOf, type Container } from './container.ts';
@@ -31,26 +32,28 @@ export async function stopContainer(
   const ended = deps.exits.whenEnded(id);
   if (timeoutMs > 0 && container.state.name === 'running') {
     await deps.runtime.kill(container, container.stopSignal);
-    if (await phase('end by itself', () => endsWithin(ended, timeoutMs, signal))) return;
+    if (await waiting(id, 'end by itself', () => endsWithin(ended, timeoutMs, signal))) return;
   }
   await deps.runtime.kill(container, 'SIGKILL');
-  if (await phase('end by SIGKILL', () => endsWithin(ended, killDeadlineMs, signal))) return;
+  if (await waiting(id, 'end by SIGKILL', () => endsWithin(ended, killDeadlineMs, signal))) return;
   throw new EngineError(
     'deadline-exceeded',
     `stop container ${id}: its process did not end ${killDeadlineMs / 1000} s after SIGKILL`,
   );
 }
 
-/** Kills every container of a sandbox, all at once. */
+/** Kills every container of a sandbox, all at once. @throws EngineError naming all that did not end */
 export async function stopAllContainers(deps: ContainerDeps, sandboxId: SandboxId): Promise<void> {
   using deadline = new Deadline(stopAllDeadlineMs);
+  const containers = containersOf(deps.store, sandboxId);
   const results = await Promise.allSettled(
-    containersOf(deps.store, sandboxId).map(
-      async ({ id }) => await stopContainer(deps, id, 0, deadline.signal),
-    ),
+    containers.map(async ({ id }) => await stopContainer(deps, id, 0, deadline.signal)),
   );
-  const failure = results.find((result) => result.status === 'rejected');
-  if (failure !== undefined) throw failure.reason;
+  const failures = results.flatMap((result, index) => {
+    const name = containers[index]?.config.metadata.name ?? '';
+    return result.status === 'rejected' ? [[quote(name), result.reason] as const] : [];
+  });
+  throwFailures(`stop the containers of pod sandbox ${sandboxId}`, failures);
 }
 
 /**
@@ -62,7 +65,7 @@ async function withProcess(
   id: ContainerId,
   signal: AbortSignal,
 ): Promise<Container | undefined> {
-  using _ = await phase('wait for the container', () => deps.store.locks.acquire(id, signal));
+  using _ = await waiting(id, 'wait for the container', () => deps.store.locks.acquire(id, signal));
   const container = deps.store.get(id);
   if (container === undefined) return undefined;
   if (container.state.name === 'unknown') {
@@ -73,6 +76,16 @@ async function withProcess(
   if (processesOf(container) !== undefined) return container;
   await recordUnrestored(deps, container, 'it was stopped before it was restored');
   return undefined;
+}
+
+/** A phase that a deadline or a client that leaves may cut short: then its name is told. */
+async function waiting<T>(id: ContainerId, what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await phase(what, work);
+  } catch (error) {
+    const message = `stop container ${id}: ${what}: ${messageOf(error)}`;
+    throw new EngineError(EngineError.from(error).kind, message, { cause: error });
+  }
 }
 
 async function endUnknown(deps: ContainerDeps, container: Container, message: string): Promise<void> {
