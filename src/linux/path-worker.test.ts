@@ -110,6 +110,17 @@ test('the time that a thread takes to start is no time of the file system', asyn
   assert.equal((await call)?.kind, 'directory');
 });
 
+test('a thread that does not start is given up, and nobody else waits for it', async (t) => {
+  await using own = new PathWorkers({ maxActive: 1, startMs: 30_000 });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const call = own.call('stat', { path: base }, timeoutMs);
+  for (let step = 0; step < 100; step++) await Promise.resolve();
+  t.mock.timers.tick(30_000);
+  await assert.rejects(call, { kind: 'unavailable', message: /^stat ".*": no thread within 30 s/ });
+  assert.deepEqual(own.stuckPaths, []);
+  assert.equal((await own.call('stat', { path: base }, timeoutMs))?.kind, 'directory');
+});
+
 test('a FUSE file system that never answers costs one thread and one clear error', async () => {
   const hung = join(base, 'hung');
   mkdirSync(hung);

@@ -30,12 +30,15 @@ interface PathWorkersOptions {
   readonly maxIdle?: number;
   /** For how long. */
   readonly idleMs?: number;
+  /** How long a new thread may take to be ready for its call. */
+  readonly startMs?: number;
 }
 
 export class PathWorkers implements AsyncDisposable {
   readonly #permits: Semaphore;
   readonly #maxStuck: number;
   readonly #maxIdle: number;
+  readonly #startMs: number;
   readonly #idle: IdleThreads;
   readonly #active = new Set<Promise<unknown>>();
   /** Threads that were given up, with the path that they hang on. */
@@ -46,6 +49,8 @@ export class PathWorkers implements AsyncDisposable {
     this.#permits = new Semaphore(options.maxActive ?? 8);
     this.#maxStuck = options.maxStuck ?? 32;
     this.#maxIdle = options.maxIdle ?? 2;
+    // A busy node may need many seconds; it must not be for ever, since others wait for the turn.
+    this.#startMs = options.startMs ?? 120_000;
     this.#idle = new IdleThreads(options.idleMs ?? 30_000);
   }
 
@@ -54,7 +59,7 @@ export class PathWorkers implements AsyncDisposable {
    * closed, a bind mount whose source answers late is not made, but a directory made late stays. While a path hangs, further
    * calls on the same path are refused at once.
    * @throws EngineError deadline-exceeded naming the path, resource-exhausted when too many threads hang,
-   * unavailable after disposal; SyscallError for what the kernel answers
+   * unavailable after disposal and when no thread starts; SyscallError for what the kernel answers
    */
   async call<O extends PathOperation>(
     operation: O,
@@ -81,7 +86,7 @@ export class PathWorkers implements AsyncDisposable {
     return [...this.#stuck.values()];
   }
 
-  /** Waits for calls under way, each at most for its deadline; hung threads are left behind. */
+  /** Waits for calls under way, each at most for a thread's start and its deadline; hung threads are left behind. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     await Promise.allSettled(this.#active);
@@ -91,7 +96,7 @@ export class PathWorkers implements AsyncDisposable {
   async #queue(request: PathRequest, timeoutMs: number): Promise<PathResult<PathOperation>> {
     using _ = await this.#permits.acquire();
     this.#refuseIfStuck(request.args.path);
-    const worker = this.#idle.take() ?? (await startWorker());
+    const worker = this.#idle.take() ?? (await this.#start(request));
     const isAbandoned = new Int32Array(new SharedArrayBuffer(4));
     const answer = ask(worker, { request, isAbandoned });
     const reply = await withDeadline(answer, timeoutMs);
@@ -101,6 +106,15 @@ export class PathWorkers implements AsyncDisposable {
     }
     this.#putBack(worker);
     return resultOf(reply);
+  }
+
+  async #start({ operation, args }: PathRequest): Promise<Worker> {
+    const worker = await startWorker(this.#startMs);
+    if (worker !== undefined) return worker;
+    throw new EngineError(
+      'unavailable',
+      `${operation} ${quote(args.path)}: no thread within ${this.#startMs / 1000} s, the node is too busy`,
+    );
   }
 
   #refuseIfStuck(path: string): void {
@@ -155,12 +169,14 @@ export class PathWorkers implements AsyncDisposable {
 
 /**
  * One that waits for its first request: on a busy node a thread takes long to start, which is no file system's fault. Without
- * tracking, because a thread's end would else close the descriptors that it opened for others.
+ * tracking, because a thread's end would else close the descriptors that it opened for others. Undefined if it is not ready in time.
  */
-async function startWorker(): Promise<Worker> {
+async function startWorker(timeoutMs: number): Promise<Worker | undefined> {
   const worker = new Worker(workerUrl('./path-worker.worker', import.meta.url), { trackUnmanagedFds: false });
-  await nextMessage<PathThreadReady>(worker, 'a thread for paths');
-  return worker;
+  const ready = await withDeadline(nextMessage<PathThreadReady>(worker, 'a thread for paths'), timeoutMs);
+  if (ready !== undefined) return worker;
+  void worker.terminate();
+  return undefined;
 }
 
 /** One request, one reply. Rejects if the thread dies. */
