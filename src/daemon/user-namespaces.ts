@@ -106,7 +106,7 @@ async function tryUserNamespaces(deps: UserNamespaceTrialDeps, runtime: OciRunti
       const reason = messageOf(error);
       deps.log.info({ handler, network, reason }, 'pods cannot have user namespaces');
       problems[`${network}Network`] = reason;
-      wasTooSlow ||= isKind(error, 'deadline-exceeded');
+      wasTooSlow ||= isKind(error, 'deadline-exceeded', 'unavailable');
     }
   }
   return { problems, wasTooSlow };
