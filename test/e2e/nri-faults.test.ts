@@ -30,13 +30,12 @@ describeNode('NRI faults', { toml, isEmptiedAfterEach: true, timeoutMs: 300_000 
         await startIn(cri, pod, idleSpec('a', image()));
         await removePod(cri, pod.id);
         await plugin.until(event);
-        await eventually('the daemon saying so', () =>
-          /"plugin":"00-hung-[a-zA-Z]+","event":"[a-zA-Z]+","reason":"[A-Za-z]+: no answer within 3000 ms"/.test(
-            node.daemon.log,
-          )
-            ? true
-            : undefined,
+        // The log is that of all tests: each looks for its own line.
+        const told = `${event.charAt(0).toLowerCase()}${event.slice(1)}`;
+        const line = new RegExp(
+          `"plugin":"00-hung-${event}","event":"${told}","reason":"[A-Za-z]+: no answer within 3000 ms"`,
         );
+        await eventually('the daemon saying so', () => (line.test(node.daemon.log) ? true : undefined));
         await plugin.ended;
       });
     }
@@ -58,6 +57,10 @@ describeNode('NRI faults', { toml, isEmptiedAfterEach: true, timeoutMs: 300_000 
       await removePod(cri, pod.id);
       const seconds = (performance.now() - startedAt) / 1000;
       assert.ok(seconds > requestTimeoutSeconds, `it was asked: ${seconds} s`);
+      const disconnected = node.daemon.log
+        .split('\n')
+        .filter((line) => line.includes('"plugin":"00-frozen"') && line.includes('is disconnected'));
+      assert.equal(disconnected.length, 1, disconnected.join('\n'));
     });
   });
 
