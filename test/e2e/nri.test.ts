@@ -19,6 +19,7 @@ import {
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec } from './engine/pods.ts';
 import { eventually } from './engine/wait.ts';
+import type { PodStatus } from './engine/wire.ts';
 
 const skip = nriPluginSkipReason() ?? false;
 /** Nothing here is about time: a busy machine may take its own. */
@@ -69,9 +70,11 @@ describeNode('NRI', { toml, isEmptiedAfterEach: true, timeoutMs: 300_000 }, ({ c
       const pod = await runPod(cri, 'seen');
       const { pod: view } = await plugin.until('RunPodSandbox');
       assert.ok(view);
-      const { status } = await cri.call<{ status: { network: { ip: string } } }>('PodSandboxStatus', {
-        podSandboxId: pod.id,
-      });
+      const { status, info } = await cri.call<{ status: PodStatus; info: { info: string } }>(
+        'PodSandboxStatus',
+        { podSandboxId: pod.id, verbose: true },
+      );
+      const { runtimeHandler, pid } = JSON.parse(info.info) as { runtimeHandler: string; pid: number };
       const { linux, ...plain } = view as typeof view & {
         linux: { namespaces: { type: string; path: string }[] };
       };
@@ -82,14 +85,15 @@ describeNode('NRI', { toml, isEmptiedAfterEach: true, timeoutMs: 300_000 }, ({ c
         namespace: 'e2e',
         labels: { app: 'seen' },
         annotations: { 'e2e.test/note': 'made for seen' },
-        runtimeHandler: view['runtimeHandler'],
+        runtimeHandler,
         // What holds the PID namespace that its containers share.
-        pid: view['pid'],
+        pid,
         ips: [status.network.ip],
       });
       assert.deepEqual(linux.namespaces.map(({ type }) => type).toSorted(), ['ipc', 'network', 'pid', 'uts']);
       for (const { path } of linux.namespaces) assert.ok(existsSync(path), path);
-      assert.ok(existsSync(`/proc/${String(view['pid'])}`));
+      assert.match(runtimeHandler, /^(crun|runc)$/);
+      assert.ok(pid > 1 && existsSync(`/proc/${pid}`));
     });
 
     test('a container as it is: process, state, user, limits, mounts, variables, cgroup', async () => {
