@@ -24,6 +24,7 @@ import {
   exec,
   listContainers,
   listPods,
+  type Listed,
   pull,
   removeAllPods,
   removePod,
@@ -162,6 +163,7 @@ describeNode('security', { timeoutMs: 240_000 }, ({ cri, node, assertEmpty }) =>
   });
 
   test('failed to reserve a name (containerd#4604, containerd#13867, containerd#9947, cri-o#8906): a retry finds what its first client gave up', async () => {
+    const idsOf = (all: readonly Listed[]): string[] => all.map(({ id }) => id);
     // Shorter and longer than the work: given up before, in the middle, and perhaps after it.
     const giveUp = async (method: string, request: Readonly<Record<string, unknown>>): Promise<void> => {
       for (const timeoutMs of [1, 10, 30, 60])
@@ -169,26 +171,18 @@ describeNode('security', { timeoutMs: 240_000 }, ({ cri, node, assertEmpty }) =>
     };
     const sandboxConfig = podSpec('retry');
     await giveUp('RunPodSandbox', { config: sandboxConfig });
-    // One that was answered in time is in use: then the list has it.
-    const made = await cri
-      .call<{ podSandboxId: string }>('RunPodSandbox', { config: sandboxConfig })
-      .catch(() => undefined);
-    const [listed] = await listPods(cri);
-    const podSandboxId = made?.podSandboxId ?? listed?.id;
-    assert.equal(listed?.id, podSandboxId);
+    const { id: podSandboxId } = await runPod(cri, 'retry');
+    assert.equal((await runPod(cri, 'retry')).id, podSandboxId);
+    assert.deepEqual(idsOf(await listPods(cri)), [podSandboxId]);
     const config = containerSpec('c', node.images.busybox, { command: ['true'] });
     const request = { podSandboxId, config, sandboxConfig };
     await giveUp('CreateContainer', request);
-    const created = await cri
-      .call<{ containerId: string }>('CreateContainer', request)
-      .catch(() => undefined);
-    const [container] = await listContainers(cri);
-    assert.ok(container !== undefined);
-    assert.equal(container.id, created?.containerId ?? container.id);
-    await cri.call('StartContainer', { containerId: container.id });
-    await untilState(cri, container.id, 'CONTAINER_EXITED');
-    assert.equal((await listContainers(cri)).length, 1);
-    assert.ok(podSandboxId !== undefined);
+    const { containerId } = await cri.call<{ containerId: string }>('CreateContainer', request);
+    assert.deepEqual(await cri.call('CreateContainer', request), { containerId });
+    assert.deepEqual(idsOf(await listContainers(cri)), [containerId]);
+    await cri.call('StartContainer', { containerId });
+    await untilState(cri, containerId, 'CONTAINER_EXITED');
+    assert.deepEqual(idsOf(await listContainers(cri)), [containerId]);
     await removePod(cri, podSandboxId);
   });
 
