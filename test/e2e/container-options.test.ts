@@ -2,33 +2,20 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
-import { CriClient } from './engine/cri-client.ts';
+import { before, test } from 'node:test';
+import { describeNode } from './engine/describe-node.ts';
 import { pushBusyboxVariant } from './engine/images.ts';
-import { exec, removePod, runPod, startIn, type StartedPod, statusOf } from './engine/pod-steps.ts';
-import { containerSpec, idleSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
+import { exec, pull, removePod, runPod, startIn, type StartedPod, statusOf } from './engine/pod-steps.ts';
+import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
 import { eventually } from './engine/wait.ts';
 
-const skip = engineSkipReason() ?? false;
-
-describe('what containers ask for', { skip }, () => {
-  let node: TestNode;
-  let cri: CriClient;
+describeNode('what containers ask for', {}, ({ cri, node, assertEmpty }) => {
   let pod: StartedPod;
   let busybox: string;
 
   before(async () => {
-    node = await startTestNode();
-    cri = new CriClient();
     ({ busybox } = node.images);
-    await cri.call('PullImage', { image: { image: busybox } });
     pod = await runPod(cri, 'asking');
-  });
-  after(async () => {
-    await removePod(cri, pod.id);
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
   });
 
   const run = async (id: string, script: string): Promise<string> =>
@@ -37,7 +24,7 @@ describe('what containers ask for', { skip }, () => {
   test('stop signals: the request’s, else the image’s, else SIGTERM', async () => {
     const config = { StopSignal: 'SIGRTMIN+3' };
     const image = await pushBusyboxVariant(node.registry.host, 'library/stops', { config });
-    await cri.call('PullImage', { image: { image } });
+    await pull(cri, image);
     // The first process hears only of signals that it handles.
     const traps = [10, 15, 37].map((signal) => `trap "exit ${signal}" ${signal};`).join(' ');
     const command = ['sh', '-c', `${traps} echo ready; while :; do sleep 0.1; done`];
@@ -65,7 +52,7 @@ describe('what containers ask for', { skip }, () => {
       { name: 'etc/group', content: 'root:x:0:\nme:x:1000:\nmine:x:50000:me\n' },
     ];
     const image = await pushBusyboxVariant(node.registry.host, 'library/groups', { entries });
-    await cri.call('PullImage', { image: { image } });
+    await pull(cri, image);
     for (const [policy, groups] of [
       ['Merge', ['1000', '4000', '50000']],
       ['Strict', ['1000', '4000']],
@@ -119,4 +106,35 @@ describe('what containers ask for', { skip }, () => {
       await removePod(cri, own.id);
     });
   }
+
+  for (const runtimeHandler of ['crun', 'runc'])
+    test(`${runtimeHandler}: of an update that the kernel refuses in part nothing is in force, also where there was no limit before`, async () => {
+      const config = podSpec(`updated-${runtimeHandler}`);
+      const { podSandboxId: id } = await cri.call<{ podSandboxId: string }>('RunPodSandbox', {
+        config,
+        runtimeHandler,
+      });
+      const idle = await startIn(cri, { id, config }, idleSpec('idle', busybox));
+      const files = [
+        ...['cpu/cpu.shares', 'cpu/cpu.cfs_quota_us', 'cpuset/cpuset.cpus', 'memory/memory.limit_in_bytes'],
+        ...['memory/memory.memsw.limit_in_bytes', 'cpu.weight', 'cpu.max', 'memory.max', 'memory.swap.max'],
+      ];
+      const limits = async (): Promise<string> =>
+        await run(idle, `cd /sys/fs/cgroup; for f in ${files.join(' ')}; do echo $f $(cat $f 2>&1); done`);
+      const before = await limits();
+      const linux = { cpuShares: 2, cpuQuota: 50_000, cpuPeriod: 50_000, memoryLimitInBytes: 64 * 2 ** 20 };
+      const refused = { ...linux, cpusetCpus: '4000' };
+      await assert.rejects(cri.call('UpdateContainerResources', { containerId: idle, linux: refused }));
+      assert.equal(await limits(), before);
+      await cri.call('UpdateContainerResources', { containerId: idle, linux });
+      assert.notEqual(await limits(), before);
+      await removePod(cri, id);
+    });
+
+  test('nothing is left', async () => {
+    await removePod(cri, pod.id);
+    for (const name of ['stops', 'groups'])
+      await cri.call('RemoveImage', { image: { image: `${node.registry.host}/library/${name}:latest` } });
+    await assertEmpty();
+  });
 });

@@ -2,13 +2,11 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
-import { CriClient } from './engine/cri-client.ts';
+import { before, test } from 'node:test';
+import { describeNode } from './engine/describe-node.ts';
 import { createIn, exec, removePod, runPod, startIn, type StartedPod } from './engine/pod-steps.ts';
 import { idleSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 
-const skip = engineSkipReason() ?? false;
 const sigsys = 128 + 31;
 
 /** What `mkdir /tmp/made` ends with, and what it says. */
@@ -26,21 +24,12 @@ const outcomes: readonly [action: string, errnoRet: number | undefined, exitCode
 ];
 
 for (const runtime of ['crun', 'runc']) {
-  describe(`seccomp actions with ${runtime}`, { skip }, () => {
-    let node: TestNode;
-    let cri: CriClient;
+  const toml = `[runtime]\ndefault_handler = "${runtime}"\n`;
+  describeNode(`seccomp actions with ${runtime}`, { toml }, ({ cri, node, assertEmpty }) => {
     let pod: StartedPod;
 
     before(async () => {
-      node = await startTestNode(`[runtime]\ndefault_handler = "${runtime}"\n`);
-      cri = new CriClient();
-      await cri.call('PullImage', { image: { image: node.images.busybox } });
       pod = await runPod(cri, `seccomp-${runtime}`);
-    });
-    after(async () => {
-      await removePod(cri, pod.id);
-      cri[Symbol.dispose]();
-      await node[Symbol.asyncDispose]();
     });
 
     function withProfile(name: string, profile: object): ReturnType<typeof idleSpec> {
@@ -72,6 +61,11 @@ for (const runtime of ['crun', 'runc']) {
       const rule = { names: ['mkdir'], action: 'SCMP_ACT_PERHAPS' };
       const profile = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [rule] };
       await assert.rejects(createIn(cri, pod, withProfile('perhaps', profile)), /syscalls\.0\.action/);
+    });
+
+    test('nothing is left', async () => {
+      await removePod(cri, pod.id);
+      await assertEmpty();
     });
   });
 }

@@ -3,19 +3,18 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { RuntimeServiceService } from '../../src/gen/runtime/v1/api.ts';
 import { startHttpReceiver, type OtlpReceiver } from '../../src/telemetry/traces/testing/otlp-receiver.ts';
-import { CriClient, rejectsWith } from './engine/cri-client.ts';
+import { rejectsWith } from './engine/cri-client.ts';
 import { criSocket } from './engine/daemon.ts';
+import { describeNode } from './engine/describe-node.ts';
 import { exec, listPods, pull, removePod, runPod, startIn } from './engine/pod-steps.ts';
 import { idleSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import { eventually } from './engine/wait.ts';
 
-const skip = engineSkipReason() ?? false;
 const main = join(import.meta.dirname, '../../src/cli/main.ts');
 
 interface ShownPhase {
@@ -58,26 +57,18 @@ function isInOrder(wanted: readonly string[], names: readonly string[]): boolean
   return next === wanted.length;
 }
 
-describe('gantry trace', { skip }, () => {
+/** What the daemon, which is started later, exports to. */
+let collector: OtlpReceiver;
+before(async () => {
+  collector = await startHttpReceiver();
+  process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.endpoint;
+  process.env['OTEL_BSP_SCHEDULE_DELAY'] = '100';
+});
+after(async () => await collector[Symbol.asyncDispose]());
+
+describeNode('gantry trace', {}, ({ cri, node }) => {
   // In every place where a client can put a secret.
   const secret = randomBytes(16).toString('hex');
-  let collector: OtlpReceiver;
-  let node: TestNode;
-  let cri: CriClient;
-
-  before(async () => {
-    collector = await startHttpReceiver();
-    process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.endpoint;
-    process.env['OTEL_BSP_SCHEDULE_DELAY'] = '100';
-    node = await startTestNode();
-    cri = new CriClient();
-    await pull(cri, node.images.busybox);
-  });
-  after(async () => {
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
-    await collector[Symbol.asyncDispose]();
-  });
 
   test('a pod’s requests are told in order, with phases that explain their time', async () => {
     const pod = await runPod(cri, 'traced', { linux: { securityContext: { namespaceOptions: {} } } });

@@ -11,6 +11,8 @@ interface NodeOptions {
   /** The daemon's configuration file. */
   readonly toml?: string;
   readonly timeoutMs?: number;
+  /** Why it cannot run here, besides what every node needs. */
+  readonly skipReason?: string | undefined;
   /** Done before the node starts; what it adds to the stack is undone after the node's end. */
   readonly prepare?: (stack: DisposableStack) => void;
   /** Removes all pods after each test, and asserts that nothing is left of them. */
@@ -28,7 +30,7 @@ interface NodeUnderTest {
 /** A `describe` around a node of its own, which has pulled busybox; skipped by name where there can be none. */
 export function describeNode(name: string, options: NodeOptions, tests: (at: NodeUnderTest) => void): void {
   const { toml, timeoutMs, prepare, isEmptiedAfterEach } = options;
-  const skip = engineSkipReason() ?? false;
+  const skip = engineSkipReason() ?? options.skipReason ?? false;
   describe(name, { skip, ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }) }, () => {
     const cri = new CriClient();
     const prepared = new DisposableStack();
