@@ -16,3 +16,14 @@ test('the same spec is not forgiven another failure', () => {
   for (const message of ['', 'Timed out after 300 s', `${image}: unpack layer 0: no space left on device`])
     assert.equal(hostLackOf({ ...spec, message }), undefined, message);
 });
+
+test('a pod without swap in the Summary API is forgiven, a container without it is not', () => {
+  const swap = {
+    ...spec,
+    name: '[sig-node] Swap [Serial] with swap stress LimitedSwap ensure summary API properly reports swap',
+  };
+  const missing = (of: string): string =>
+    `Timed out after 180 s.\nto match fields: {\n.Pods[swap-qos-1::stress-pod-a].${of}:\n\tExpected\n\t    <*v1alpha1.SwapStats | 0x0>: nil\n`;
+  assert.match(hostLackOf({ ...swap, message: missing('Swap') }) ?? '', /CRI has no swap of pods/);
+  assert.equal(hostLackOf({ ...swap, message: missing('Containers[stress-container].Swap') }), undefined);
+});
