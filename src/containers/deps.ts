@@ -1,4 +1,5 @@
 /** What the operations on containers need of the rest, in their own words. `daemon.ts` passes it. */
+import type { PutBack } from '../cgroups/put-back.ts';
 import type { ContainerId, ImageId } from '../lib/ids.ts';
 import type { CheckpointArgs } from '../oci/checkpoint.ts';
 import type { MonitoredContainer } from '../oci/monitor.ts';
@@ -137,7 +138,8 @@ export interface ContainerDeps {
     kill(container: Container, signal: string): Promise<void>;
     /** Deletes what the runtime and the monitor keep, and waits for the monitor that the record names. Idempotent. */
     delete(container: Container): Promise<void>;
-    update(container: Container, resources: LinuxResources): Promise<void>;
+    /** Puts all of these limits into force, or none, and gives what undoes that. */
+    update(container: Container, resources: LinuxResources): Promise<PutBack>;
     reopenLog(container: Container): Promise<void>;
   };
   readonly exits: {

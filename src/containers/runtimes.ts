@@ -1,5 +1,6 @@
 /** Containers on OCI runtimes: one runtime per handler, one monitor per container. */
 import { existsSync, rmSync } from 'node:fs';
+import type { PutBack } from '../cgroups/put-back.ts';
 import { EngineError } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { signalProcess } from '../linux/pidfd.ts';
@@ -8,7 +9,7 @@ import type { ConmonSetup } from '../oci/conmon.ts';
 import { reopenLog } from '../oci/monitor-control.ts';
 import { awaitMonitor, createContainer, type ContainerStdin, type MonitorDeps } from '../oci/monitor.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
-import { containerState, deleteContainer, updateContainer } from '../oci/runtime.ts';
+import { containerState, deleteContainer } from '../oci/runtime.ts';
 import { hasLinearCpuWeight } from '../oci/runtime-version.ts';
 import { startCreated } from '../oci/start.ts';
 import type { LinuxResources } from '../oci/spec-types.ts';
@@ -18,6 +19,7 @@ import type { ContainerDeps } from './deps.ts';
 import type { HostFacts } from './spec/host-facts.ts';
 import { buildResources } from './spec/resources.ts';
 import { signalNumber } from './stop-signal.ts';
+import { updateByRuntime } from './update-by-runtime.ts';
 
 /** The limits of a container before and after an update. */
 export interface LimitChange {
@@ -31,8 +33,10 @@ export interface RuntimesOptions {
   readonly conmon: ConmonSetup;
   readonly host: HostFacts;
   readonly stateDirectory: string;
-  /** Changes the limits of a container's cgroup, all of them or none; false where only the runtime can. */
-  readonly writeLimits: (cgroupsPath: string, change: LimitChange) => Promise<boolean>;
+  /** Changes the limits of a container's cgroup, all of them or none, and gives what undoes it; undefined where only the runtime can. */
+  readonly writeLimits: (cgroupsPath: string, change: LimitChange) => Promise<PutBack | undefined>;
+  /** Notes the limits of a container's cgroup, so that they can be put back after the runtime has changed them. */
+  readonly keepLimits: (cgroupsPath: string, change: LimitChange) => PutBack;
 }
 
 const reopenTimeoutMs = 10_000;
@@ -89,11 +93,16 @@ export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime
       const { id, cgroupsPath, runtimeHandler } = container;
       const deps = monitorDeps(options, runtimeHandler);
       const host = { ...options.host, runtimeName: deps.runtime.kind };
-      const before = buildResources(container.resources, host);
-      const after = buildResources(resources, host);
-      const isWritten =
-        hasLinearCpuWeight(deps.runtime) && (await options.writeLimits(cgroupsPath, { before, after }));
-      if (!isWritten) await updateContainer(deps, { id, resources: after });
+      const change = {
+        before: buildResources(container.resources, host),
+        after: buildResources(resources, host),
+      };
+      const written = hasLinearCpuWeight(deps.runtime)
+        ? await options.writeLimits(cgroupsPath, change)
+        : undefined;
+      if (written !== undefined) return written;
+      const putBack = options.keepLimits(cgroupsPath, change);
+      return await updateByRuntime(deps, { id, change, cgroupVersion: host.cgroupVersion, putBack });
     },
     async reopenLog(container) {
       if (container.logPath === undefined) return;

@@ -1,37 +1,48 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { EngineError, messageOf } from '../lib/errors.ts';
 import { newContainerId } from '../lib/ids.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { LinuxResources } from '../sandbox/pod-config.ts';
 import type { ContainerDeps } from './deps.ts';
 import { updateContainer } from './update.ts';
 
-test('what was applied of a refused update is taken back, also where there was no limit before', async () => {
+const request: LinuxResources = { cpuShares: 2, cpuQuotaUs: 50_000, hugepageLimits: [] };
+
+/** Updates a running container; `steps` fail where they are given an error. */
+async function update(steps: { readonly apply?: Error; readonly record?: Error; readonly undo?: Error }) {
+  const done: string[] = [];
+  const step = (name: keyof typeof steps): void => {
+    done.push(name);
+    if (steps[name] !== undefined) throw steps[name];
+  };
   const resources: LinuxResources = { cpuShares: 512, hugepageLimits: [] };
   const container = { id: newContainerId(), state: { name: 'running' }, resources };
-  const asked: LinuxResources[] = [];
   const deps = {
-    store: {
-      locks: new KeyedLock(),
-      mustFind: () => container,
-      update: () => assert.fail('nothing has changed'),
-    },
+    store: { locks: new KeyedLock(), mustFind: () => container, update: () => step('record') },
     plugins: { updating: async (_: unknown, wanted: LinuxResources) => wanted, updated: () => undefined },
     runtime: {
-      update: async (_: unknown, wanted: LinuxResources) => {
-        asked.push(wanted);
-        if (asked.length === 1) throw new Error('memory in use');
+      async update(_: unknown, wanted: LinuxResources) {
+        assert.deepEqual(wanted, request);
+        step('apply');
+        return async () => step('undo');
       },
     },
   };
-  const request = { cpuShares: 2, cpuQuotaUs: 50_000, memoryLimitBytes: 4096, hugepageLimits: [] };
   const { signal } = new AbortController();
-  await assert.rejects(
-    updateContainer(deps as unknown as ContainerDeps, container.id, request, signal),
-    /memory in use/,
-  );
-  assert.deepEqual(asked[0], { ...request, memorySwapLimitBytes: undefined });
-  assert.deepEqual(asked.slice(1), [
-    { cpuShares: 512, cpuQuotaUs: -1, memoryLimitBytes: -1, hugepageLimits: [] },
-  ]);
+  try {
+    await updateContainer(deps as unknown as ContainerDeps, container.id, request, signal);
+  } catch (error) {
+    return { done, message: messageOf(EngineError.from(error)) };
+  }
+  return { done, message: undefined };
+}
+
+test('new limits are applied, then recorded', async () => {
+  assert.deepEqual(await update({}), { done: ['apply', 'record'], message: undefined });
+});
+
+test('of a refused update nothing is recorded', async () => {
+  const message = 'memory in use';
+  assert.deepEqual(await update({ apply: new Error(message) }), { done: ['apply'], message });
 });

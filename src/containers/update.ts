@@ -1,4 +1,4 @@
-import { EngineError, messageOf } from '../lib/errors.ts';
+import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import type { LinuxResources } from '../sandbox/pod-config.ts';
 import { isAlive, type Container } from './container.ts';
@@ -7,8 +7,8 @@ import { mergeResources } from './spec/resources.ts';
 
 /**
  * Changes the limits of a container: those that the request names, the others stay. All of them or none: if the
- * kernel refuses one, what was in force before is applied again. Plugins may change the request first, and with it
- * other containers: no lock is held then.
+ * kernel refuses one, what was in force before is so again. Plugins may change the request first, and with it other
+ * containers: no lock is held then.
  *
  * @throws EngineError not-found, failed-precondition (neither created nor running, a plugin refuses), or why the kernel refused
  */
@@ -41,44 +41,6 @@ export async function applyLimits(
   using _ = await deps.store.locks.acquire(id, signal);
   const container = living(deps, id);
   const resources = mergeResources(container.resources, request);
-  try {
-    await deps.runtime.update(container, resources);
-  } catch (error) {
-    await restore(deps, { container, request }, error);
-    throw error;
-  }
+  await deps.runtime.update(container, resources);
   return deps.store.update(id, (old) => ({ ...old, resources }));
-}
-
-interface Attempt {
-  readonly container: Container;
-  readonly request: LinuxResources;
-}
-
-/** What the kernel begins with: some of the request may have been applied where there was no limit before. */
-const withoutLimit: Readonly<Partial<LinuxResources>> = {
-  cpuPeriodUs: 100_000,
-  cpuQuotaUs: -1,
-  cpuShares: 1024,
-  memoryLimitBytes: -1,
-  memorySwapLimitBytes: -1,
-};
-
-function unlimited(request: LinuxResources): Partial<LinuxResources> {
-  const named = Object.keys(given(request));
-  return Object.fromEntries(Object.entries(withoutLimit).filter(([key]) => named.includes(key)));
-}
-
-function given(resources: LinuxResources): LinuxResources {
-  const entries = Object.entries(resources).filter(([, value]) => value !== undefined);
-  return { ...Object.fromEntries(entries), hugepageLimits: resources.hugepageLimits };
-}
-
-/** A failure here, as of a container that has just ended, does not hide why the change was refused. */
-async function restore(deps: ContainerDeps, { container, request }: Attempt, reason: unknown): Promise<void> {
-  try {
-    await deps.runtime.update(container, { ...unlimited(request), ...given(container.resources) });
-  } catch (undoError) {
-    throw new SuppressedError(undoError, reason, messageOf(reason));
-  }
 }

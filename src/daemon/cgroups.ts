@@ -13,9 +13,11 @@ import {
   type CgroupDriver,
   type HostCgroups,
 } from '../cgroups/host.ts';
+import { keepLimits } from '../cgroups/keep-limits.ts';
 import { killCgroup } from '../cgroups/kill.ts';
 import { readOomKills } from '../cgroups/oom.ts';
 import { containerCgroup, parentPath, podCgroupParent } from '../cgroups/paths.ts';
+import type { PutBack } from '../cgroups/put-back.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import type { LimitChange, RuntimesOptions } from '../containers/runtimes.ts';
 import { errnoOf } from '../lib/errors.ts';
@@ -30,6 +32,7 @@ export interface EngineCgroups {
   readonly forContainers: ContainerDeps['cgroups'];
   /** Only in cgroups v2 that systemd does not manage: else limits go through the runtime, which knows v1's files and tells systemd. */
   readonly writeLimits: RuntimesOptions['writeLimits'];
+  readonly keepLimits: RuntimesOptions['keepLimits'];
   /** Puts a monitor into the leaf of its own that all monitors share, outside of every pod. */
   readonly placeMonitor: (pid: number) => Promise<void>;
   /** The directory-independent path of a container's cgroup, for its stats. */
@@ -85,12 +88,16 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
       destroy: async (cgroupsPath) => await destroy(scopeOf(cgroupsPath)),
     },
     async writeLimits(cgroupsPath, limits) {
-      if (host.layout !== 'unified') return false;
+      if (host.layout !== 'unified') return undefined;
       const path = driver === 'cgroupfs' ? cgroupsPath : delegatedCgroup(host, driver, scopeOf(cgroupsPath));
-      if (path === undefined) return false;
-      await writeLimits(host, path, limits);
-      return true;
+      return path === undefined ? undefined : await writeLimits(host, path, limits);
     },
+    keepLimits: (cgroupsPath, { after }) =>
+      keepLimits(
+        host,
+        new Set([pathOf(cgroupsPath), scopeOf(cgroupsPath)]),
+        Object.keys(after.unified ?? {}),
+      ),
     placeMonitor: monitorPlacer(host, driver),
     pathOf,
     podPath: (parent) => parentPath(driver, parent),
@@ -112,11 +119,15 @@ function isThere(host: HostCgroups, path: string): boolean {
 }
 
 /** Writes only what changes: a file that an update does not mention is not touched. */
-async function writeLimits(host: HostCgroups, path: string, { before, after }: LimitChange): Promise<void> {
+async function writeLimits(
+  host: HostCgroups,
+  path: string,
+  { before, after }: LimitChange,
+): Promise<PutBack> {
   const old = new Set(resourceWrites(before).map(({ file, value }) => `${file} ${value}`));
   const changes = resourceWrites(after).filter(({ file, value }) => !old.has(`${file} ${value}`));
   const directory = controllerDirectory(host, '', path);
-  if (directory !== undefined) await applyWrites(directory, changes);
+  return directory === undefined ? async () => undefined : await applyWrites(directory, changes);
 }
 
 /** Under systemd the leaf is below our own unit, which is delegated to us: it ends with none of our restarts. */

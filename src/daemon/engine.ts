@@ -140,6 +140,7 @@ function runtimesOptions({
     host: facts,
     stateDirectory: directories.state,
     writeLimits: cgroups.writeLimits,
+    keepLimits: cgroups.keepLimits,
     conmon: {
       path: findProgram(config.runtime.conmon),
       exitDirectory: directories.exits,

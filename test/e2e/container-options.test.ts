@@ -115,12 +115,11 @@ describeNode('what containers ask for', {}, ({ cri, node, assertEmpty }) => {
         runtimeHandler,
       });
       const idle = await startIn(cri, { id, config }, idleSpec('idle', busybox));
-      const files = [
-        ...['cpu/cpu.shares', 'cpu/cpu.cfs_quota_us', 'cpuset/cpuset.cpus', 'memory/memory.limit_in_bytes'],
-        ...['memory/memory.memsw.limit_in_bytes', 'cpu.weight', 'cpu.max', 'memory.max', 'memory.swap.max'],
-      ];
+      const v1 =
+        'cpu/cpu.shares cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.cpus memory/memory.*limit_in_bytes';
+      const v2 = 'cpu.weight cpu.max cpuset.cpus memory.max memory.swap.max';
       const limits = async (): Promise<string> =>
-        await run(idle, `cd /sys/fs/cgroup; for f in ${files.join(' ')}; do echo $f $(cat $f 2>&1); done`);
+        await run(idle, `cd /sys/fs/cgroup; grep . ${v1} ${v2} 2>/dev/null`);
       const before = await limits();
       const linux = { cpuShares: 2, cpuQuota: 50_000, cpuPeriod: 50_000, memoryLimitInBytes: 64 * 2 ** 20 };
       const refused = { ...linux, cpusetCpus: '4000' };

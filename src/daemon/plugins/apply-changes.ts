@@ -3,7 +3,7 @@ import type { ContainerDeps } from '../../containers/deps.ts';
 import { stopContainer } from '../../containers/stop.ts';
 import { applyLimits } from '../../containers/update.ts';
 import { Deadline } from '../../lib/deadline.ts';
-import { messageOf } from '../../lib/errors.ts';
+import { EngineError, messageOf } from '../../lib/errors.ts';
 import { parseContainerId } from '../../lib/ids.ts';
 import type { Changes } from '../../nri/plugin-set.ts';
 import type { Log } from '../../telemetry/log.ts';
@@ -27,7 +27,8 @@ export async function applyChanges(
     try {
       await applyUpdate(deps, update);
     } catch (error) {
-      log.warn({ container: update.containerId, error: messageOf(error) }, 'an NRI plugin’s update failed');
+      const { message } = EngineError.from(error);
+      log.warn({ container: update.containerId, error: message }, 'an NRI plugin’s update failed');
       if (!update.ignoreFailure) failed.push(update);
     }
   }

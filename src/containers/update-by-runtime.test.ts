@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { EngineError, messageOf } from '../lib/errors.ts';
+import { Poller } from '../linux/poll.ts';
+import type { RuntimeDeps } from '../oci/runtime-call.ts';
+import type { LimitChange } from './runtimes.ts';
+import { updateByRuntime } from './update-by-runtime.ts';
+
+/** A runtime that notes what it is told, and refuses the first updates. */
+function node(t: TestContext, { refuses, version = '1.1' }: { refuses: number; version?: string }) {
+  const directory = mkdtempSync(join(tmpdir(), 'gantry-update-'));
+  const poller = new Poller();
+  t.after(async () => {
+    await poller[Symbol.asyncDispose]();
+    rmSync(directory, { recursive: true });
+  });
+  const path = join(directory, 'runtime');
+  const script = `#!/bin/sh
+cat >>${directory}/told; echo >>${directory}/told
+echo x >>${directory}/calls
+[ $(wc -l <${directory}/calls) -gt ${refuses} ] || { echo device or resource busy >&2; exit 1; }
+`;
+  writeFileSync(path, script, { mode: 0o755 });
+  const runtime = { name: 'fake', path, kind: 'runc', version, root: directory, systemdCgroup: false };
+  const told = (): unknown[] => {
+    if (!existsSync(join(directory, 'told'))) return [];
+    return readFileSync(join(directory, 'told'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+  };
+  return { deps: { runtime, poller } as RuntimeDeps, told };
+}
+
+const change: LimitChange = {
+  before: { cpu: { quota: 5000 }, memory: { limit: 100 }, hugepageLimits: [{ pageSize: '2MB', limit: 1 }] },
+  after: {
+    cpu: { quota: 9000, shares: 2, cpus: '0' },
+    memory: { limit: 200, swap: 300 },
+    hugepageLimits: [{ pageSize: '2MB', limit: 2 }],
+    pids: { limit: 7 },
+    unified: { 'memory.high': '5' },
+  },
+};
+const restored = {
+  cpu: { shares: 1024, quota: 5000 },
+  memory: { limit: 100, swap: -1 },
+  hugepageLimits: [{ pageSize: '2MB', limit: 1 }],
+  pids: { limit: -1 },
+};
+
+test('what was refused in part is taken back: by the runtime as far as it can be told, and in the files', async (t) => {
+  const { deps, told } = node(t, { refuses: 1 });
+  let isBack = false;
+  const putBack = async (): Promise<void> => void (isBack = true);
+  await assert.rejects(updateByRuntime(deps, { id: 'c', change, cgroupVersion: 'v1', putBack }), /busy/);
+  assert.deepEqual([told(), isBack], [[change.after, restored], true]);
+});
+
+for (const [version, shares] of [
+  ['1.1.5', 2598],
+  ['1.3.2', 1024],
+] as const)
+  test(`an update is undone when its caller wants so; with cgroup v2 runc ${version} makes ${shares} shares a weight of 100`, async (t) => {
+    const { deps, told } = node(t, { refuses: 0, version });
+    let isBack = false;
+    const putBack = async (): Promise<void> => void (isBack = true);
+    const undo = await updateByRuntime(deps, { id: 'c', change, cgroupVersion: 'v2', putBack });
+    assert.deepEqual([told(), isBack], [[change.after], false]);
+    await undo();
+    const cpu = { shares, quota: 5000 };
+    assert.deepEqual([told(), isBack], [[change.after, { ...restored, cpu }], true]);
+  });
+
+test('the files are put back also where the runtime fails again; both failures are told', async (t) => {
+  const { deps } = node(t, { refuses: 2 });
+  let isBack = false;
+  const putBack = async (): Promise<void> => void (isBack = true);
+  const refused = updateByRuntime(deps, { id: 'c', change, cgroupVersion: 'v1', putBack });
+  const error = await refused.catch((reason: unknown) => reason);
+  assert.match(messageOf(EngineError.from(error)), /busy; and undoing it failed: .*busy/);
+  assert.ok(isBack);
+});
