@@ -11,14 +11,16 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
-import { CriClient } from './engine/cri-client.ts';
+import { before, test } from 'node:test';
+import { describeNode } from './engine/describe-node.ts';
 import { pushBusyboxVariant } from './engine/images.ts';
 import { assertNothingLeft, nodeState } from './engine/leftovers.ts';
 import {
   createIn,
   exec,
   pidOf,
+  pull,
+  removePod,
   runPod,
   startIn,
   statusOf,
@@ -26,7 +28,6 @@ import {
   untilState,
 } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 
 /** Debian's, and newer ones. */
 const runtimes: ReadonlyMap<string, string> = new Map([
@@ -35,11 +36,6 @@ const runtimes: ReadonlyMap<string, string> = new Map([
   ['new-crun', process.env['GANTRY_NEW_CRUN'] ?? ''],
   ['new-runc', process.env['GANTRY_NEW_RUNC'] ?? ''],
 ]);
-
-function skipReason(runtime: string, path: string): string | false {
-  const missing = path === '' ? `${runtime} is not built: hack/runtime does it (hack/test runs it)` : false;
-  return engineSkipReason() ?? missing;
-}
 
 const range = { containerId: 0, hostId: 131_072, length: 65_536 };
 const uids = [range];
@@ -59,22 +55,14 @@ function namespaces(more: Readonly<Record<string, unknown>> = {}): Readonly<Reco
 }
 
 for (const [runtime, path] of runtimes) {
-  describe(`user namespaces with ${runtime}`, { skip: skipReason(runtime, path) }, () => {
-    let node: TestNode;
-    let cri: CriClient;
+  const toml = `[runtime]\ndefault_handler = "${runtime}"\n[runtime.handlers.${runtime}]\npath = "${path}"\n`;
+  const skipReason =
+    path === '' ? `${runtime} is not built: hack/runtime does it (hack/test runs it)` : undefined;
+  describeNode(`user namespaces with ${runtime}`, { toml, skipReason }, ({ cri, node }) => {
     let busybox: string;
 
-    before(async () => {
-      node = await startTestNode(
-        `[runtime]\ndefault_handler = "${runtime}"\n[runtime.handlers.${runtime}]\npath = "${path}"\n`,
-      );
-      cri = new CriClient();
+    before(() => {
       ({ busybox } = node.images);
-      await cri.call('PullImage', { image: { image: busybox } });
-    });
-    after(async () => {
-      cri?.[Symbol.dispose]();
-      await node?.[Symbol.asyncDispose]();
     });
 
     const run = async (id: string, script: string): Promise<string> => {
@@ -88,10 +76,6 @@ for (const [runtime, path] of runtimes) {
     ): Promise<StartedPod> => await runPod(cri, name, { linux: { securityContext: namespaces(), ...more } });
     const idle = (name: string, more: Readonly<Record<string, unknown>> = {}, security = namespaces()) =>
       idleSpec(name, busybox, { linux: { securityContext: security }, ...more });
-    const remove = async (pod: StartedPod): Promise<void> => {
-      await cri.call('StopPodSandbox', { podSandboxId: pod.id });
-      await cri.call('RemovePodSandbox', { podSandboxId: pod.id });
-    };
 
     test('the default handler says that it has them', async () => {
       const { runtimeHandlers, features } = await cri.call<{
@@ -134,7 +118,7 @@ for (const [runtime, path] of runtimes) {
       assert.equal(await run(id, 'hostname; ls /sys/class/net | sort | xargs'), 'mapped\neth0 lo');
       assert.match(await run(id, 'mount'), / on \/dev\/mqueue type mqueue/);
       await run(id, 'echo >/dev/null; head -c 1 /dev/urandom >/dev/zero');
-      await remove(pod);
+      await removePod(cri, pod.id);
       await assertNothingLeft(state);
     });
 
@@ -180,7 +164,7 @@ for (const [runtime, path] of runtimes) {
         [statSync(join(mapped ?? '', 'new')).uid, statSync(join(mapped ?? '', 'new')).gid],
         [9, 9],
       );
-      await remove(pod);
+      await removePod(cri, pod.id);
       assert.equal(statSync(join(mapped ?? '', 'file')).uid, 7, 'what is the user’s stays');
       await assertNothingLeft(state);
     });
@@ -214,7 +198,7 @@ for (const [runtime, path] of runtimes) {
           execFileSync('umount', ['--lazy', join(outer, 'inner')]);
           rmdirSync(join(outer, 'inner'));
         }
-        await remove(pod);
+        await removePod(cri, pod.id);
       }
       await assertNothingLeft(state);
     });
@@ -243,7 +227,7 @@ for (const [runtime, path] of runtimes) {
         rmdirSync(path);
       }
       assert.equal(await seen(), '');
-      await remove(pod);
+      await removePod(cri, pod.id);
       execFileSync('umount', [shared]);
       await assertNothingLeft(state);
     });
@@ -255,7 +239,7 @@ for (const [runtime, path] of runtimes) {
       ];
       const config = { Volumes: { '/data': {}, '/empty': {} } };
       const image = await pushBusyboxVariant(node.registry.host, 'library/volumes', { entries, config });
-      await cri.call('PullImage', { image: { image } });
+      await pull(cri, image);
       // Made with the first volume, and kept.
       mkdirSync('/var/lib/gantry/volumes', { recursive: true, mode: 0o700 });
       const state = nodeState();
@@ -270,7 +254,7 @@ for (const [runtime, path] of runtimes) {
         '3:4\n5:6\n0:0\n3:4\n5:6',
       );
       await run(id, 'echo x >/data/new; echo x >/empty/new; chown 9 /empty/new');
-      await remove(pod);
+      await removePod(cri, pod.id);
       await assertNothingLeft(state);
     });
 
@@ -300,7 +284,7 @@ for (const [runtime, path] of runtimes) {
         if (name === 'one-pid') assert.match(await run(id, 'cat /proc/1/cmdline'), /catatonit/);
         if (name === 'privileged')
           assert.match(await run(id, 'grep CapEff /proc/self/status'), /^CapEff:\s+0*[1-9a-f]/);
-        await remove(pod);
+        await removePod(cri, pod.id);
       }
       await assertNothingLeft(state);
     });
@@ -314,7 +298,7 @@ for (const [runtime, path] of runtimes) {
       await run(id, 'echo 1 >/proc/sys/net/ipv4/ip_unprivileged_port_start');
       const { exitCode } = await exec(cri, id, 'sh', '-c', 'echo 1 >/proc/sys/vm/overcommit_memory');
       assert.notEqual(exitCode, 0, 'what is the node’s stays the node’s');
-      await remove(pod);
+      await removePod(cri, pod.id);
     });
 
     test('devices, a terminal, logs, statistics and a restart of the daemon', async () => {
@@ -342,7 +326,7 @@ for (const [runtime, path] of runtimes) {
       assert.equal(await run(id, 'id -u'), '0');
       const more = await startIn(cri, pod, idle('more'));
       assert.equal(await run(more, 'stat -c %u /etc/hosts'), '0');
-      await remove(pod);
+      await removePod(cri, pod.id);
     });
 
     test('what cannot be had is refused by name, and leaves nothing', async () => {
@@ -378,7 +362,7 @@ for (const [runtime, path] of runtimes) {
       await assert.rejects(createIn(cri, pod, idle('c', {}, strange)), /70000/);
       const nodes = namespaces({ usernsOptions: { mode: 'NODE' } });
       await assert.rejects(createIn(cri, pod, idle('d', {}, nodes)), /differs/);
-      await remove(pod);
+      await removePod(cri, pod.id);
       await assertNothingLeft(state);
     });
   });
