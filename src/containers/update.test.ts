@@ -46,3 +46,11 @@ test('of a refused update nothing is recorded', async () => {
   const message = 'memory in use';
   assert.deepEqual(await update({ apply: new Error(message) }), { done: ['apply'], message });
 });
+
+test('limits that cannot be recorded are not in force', async () => {
+  const record = new Error('the disk is full');
+  const done = ['apply', 'record', 'undo'];
+  assert.deepEqual(await update({ record }), { done, message: 'the disk is full' });
+  const message = 'the disk is full; and undoing it failed: it has ended';
+  assert.deepEqual(await update({ record, undo: new Error('it has ended') }), { done, message });
+});

@@ -7,8 +7,8 @@ import { mergeResources } from './spec/resources.ts';
 
 /**
  * Changes the limits of a container: those that the request names, the others stay. All of them or none: if the
- * kernel refuses one, what was in force before is so again. Plugins may change the request first, and with it other
- * containers: no lock is held then.
+ * kernel refuses one, or they cannot be recorded, what was in force before is so again. Plugins may change the request
+ * first, and with it other containers: no lock is held then.
  *
  * @throws EngineError not-found, failed-precondition (neither created nor running, a plugin refuses), or why the kernel refused
  */
@@ -41,6 +41,10 @@ export async function applyLimits(
   using _ = await deps.store.locks.acquire(id, signal);
   const container = living(deps, id);
   const resources = mergeResources(container.resources, request);
-  await deps.runtime.update(container, resources);
-  return deps.store.update(id, (old) => ({ ...old, resources }));
+  await using undo = new AsyncDisposableStack();
+  undo.defer(await deps.runtime.update(container, resources));
+  // A full disk must not leave limits in force that no record names.
+  const updated = deps.store.update(id, (old) => ({ ...old, resources }));
+  undo.move();
+  return updated;
 }
