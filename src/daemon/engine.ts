@@ -305,8 +305,8 @@ function usageDeps(
   };
 }
 
-/** A quarter of what this process may open: a few dozen a pod, without coming near the end of what all else needs. */
+/** Half of what this process may open: some two dozen a pod, and room for all else. */
 function maxKeptFiles(): number {
   const limit = readSoftLimits(process.pid).find(({ name }) => name === 'max_open_files');
-  return Number(limit?.value ?? defaultMaxOpenFiles) / 4;
+  return Number(limit?.value ?? defaultMaxOpenFiles) / 2;
 }
