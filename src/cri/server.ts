@@ -1,6 +1,5 @@
 /** The CRI's gRPC server on a unix socket. */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import {
   Server,
@@ -10,7 +9,8 @@ import {
 } from '@grpc/grpc-js';
 import { TraceServiceService } from '../gen/gantry/v1/traces.ts';
 import { ImageServiceService } from '../gen/runtime/v1/api.ts';
-import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
+import { EngineError, messageOf } from '../lib/errors.ts';
+import { isSocketServed } from '../lib/served-socket.ts';
 import { runtimeService } from './encoded-lists.ts';
 import type { ImageHandlers, RuntimeHandlers } from './handlers.ts';
 import {
@@ -80,15 +80,8 @@ function implementation<Handlers extends RuntimeHandlers | ImageHandlers | Trace
 /** A socket file that a dead daemon left is removed; one that a living daemon answers on is not ours to take. */
 async function takeSocket(path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
-  const probe = Promise.withResolvers<boolean>();
-  const socket = connect(path, () => probe.resolve(true));
-  socket.on('error', (error) =>
-    errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ECONNREFUSED'
-      ? probe.resolve(false)
-      : probe.reject(error),
-  );
-  const isServed = await probe.promise.finally(() => socket.destroy());
-  if (isServed) throw new EngineError('failed-precondition', `another daemon already serves ${path}`);
+  if (await isSocketServed(path))
+    throw new EngineError('failed-precondition', `another daemon already serves ${path}`);
   rmSync(path, { force: true });
 }
 

@@ -1,7 +1,8 @@
 import { chmodSync, mkdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
+import { EngineError, messageOf } from '../lib/errors.ts';
+import { isSocketServed } from '../lib/served-socket.ts';
 
 /** Connections that have not become a plugin yet, and those that have. */
 const maxConnections = 128;
@@ -21,7 +22,7 @@ export async function listenForPlugins(
   const { uid, mode } = statSync(directory);
   if (uid !== process.getuid?.() || (mode & 0o022) !== 0)
     throw new EngineError('failed-precondition', `others than root may write to ${directory}`);
-  if (await isServed(path))
+  if (await isSocketServed(path))
     throw new EngineError('failed-precondition', `another engine serves plugins on ${path}`);
   rmSync(path, { force: true });
   const server = createServer(onConnection);
@@ -41,17 +42,6 @@ export async function listenForPlugins(
       if (made !== undefined) removeIfEmpty(directory);
     },
   };
-}
-
-async function isServed(path: string): Promise<boolean> {
-  const probe = Promise.withResolvers<boolean>();
-  const socket = connect(path, () => probe.resolve(true));
-  socket.on('error', (error) =>
-    errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ECONNREFUSED'
-      ? probe.resolve(false)
-      : probe.reject(error),
-  );
-  return await probe.promise.finally(() => socket.destroy());
 }
 
 function removeIfEmpty(directory: string): void {
