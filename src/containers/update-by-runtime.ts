@@ -24,7 +24,12 @@ export async function updateByRuntime(deps: RuntimeDeps, update: RuntimeUpdate):
   const undo = async (): Promise<void> => {
     await using files = new AsyncDisposableStack();
     files.defer(putBack);
-    await updateContainer(deps, { id, resources });
+    try {
+      await updateContainer(deps, { id, resources });
+    } catch (error) {
+      // Without systemd the files alone say what is in force (crun 1.8 cannot take a quota away with cgroup v1).
+      if (deps.runtime.systemdCgroup) throw error;
+    }
   };
   await using failed = new AsyncDisposableStack();
   failed.defer(undo);
