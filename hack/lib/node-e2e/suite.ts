@@ -42,6 +42,8 @@ export async function runSuite(
     `--container-runtime-pid-file=${engine.pidFile}`,
     '--node-name=node1',
     '--prepull-images=false',
+    // Of its API server and kubelet: two minutes are too few for a busy VM.
+    '--server-start-timeout=10m',
     `--kubelet-config-file=${kubeletConfig}`,
     `--kubelet-flags=--runtime-cgroups=/${engineGroup}`,
     `--feature-gates=${featureGates}`,
