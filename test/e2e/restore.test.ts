@@ -3,48 +3,55 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { before, test } from 'node:test';
 import { buildImage, buildLayer, pushImage } from '../../src/images/testing/build-image.ts';
 import { counter } from './engine/counter.ts';
 import { criuSkipReason } from './engine/criu.ts';
-import { CriClient, rejectsWith } from './engine/cri-client.ts';
+import { rejectsWith } from './engine/cri-client.ts';
+import { describeNode } from './engine/describe-node.ts';
 import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
-import { containerSpec, podSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
+import {
+  createIn,
+  exec,
+  pidOf,
+  pull,
+  removePod,
+  runPod,
+  startIn,
+  type StartedPod,
+  statusOf,
+} from './engine/pod-steps.ts';
+import { containerSpec, type PodSpec } from './engine/pods.ts';
 import { eventually } from './engine/wait.ts';
-import type { ContainerStatus } from './engine/wire.ts';
 
-const skip = engineSkipReason() ?? criuSkipReason() ?? false;
 const saved = '/var/lib/saved';
+const toml = `[runtime]
+default_handler = "runc"
+[checkpoints]
+restore_directories = ["${saved}"]
+restore_images = true
+`;
+const options = {
+  toml,
+  timeoutMs: 300_000,
+  skipReason: criuSkipReason(),
+  prepare: () => mkdirSync(saved, { mode: 0o700 }),
+};
 
-describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
-  let node: TestNode;
-  let cri: CriClient;
+describeNode('restoring checkpoints', options, ({ cri, node }) => {
   let empty: NodeState;
-  let podSandboxId = '';
-  const pod = podSpec('restored');
+  let pod: StartedPod;
   const archive = join(saved, 'counter.tar');
 
   before(async () => {
-    mkdirSync(saved, { mode: 0o700 });
-    node = await startTestNode(
-      `[runtime]\ndefault_handler = "runc"\n[checkpoints]\nrestore_directories = ["${saved}"]\nrestore_images = true\n`,
-    );
-    cri = new CriClient();
-    await cri.call('PullImage', { image: { image: node.images.busybox } });
-    ({ podSandboxId } = await cri.call<{ podSandboxId: string }>('RunPodSandbox', { config: pod }));
+    pod = await runPod(cri, 'restored');
     empty = nodeState();
     const command = ['sh', '-c', `rm /etc/group; mkdir /new; echo changed > /new/file; ${counter}`];
-    const id = await create(containerSpec('counter', node.images.busybox, { command, linux }));
-    await cri.call('StartContainer', { containerId: id });
+    const id = await start(containerSpec('counter', node.images.busybox, { command, linux }));
     await countBeyond('counter', 5);
     await cri.call('CheckpointContainer', { containerId: id, location: archive });
     await remove(id);
     await assertNothingLeft(empty);
-  });
-  after(async () => {
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
   });
 
   /** As the kubelet asks for an ordinary container. */
@@ -57,28 +64,20 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
       readonlyPaths: ['/proc/sys', '/proc/irq'],
     },
   };
-  const create = async (config: object): Promise<string> => {
-    const request = { podSandboxId, config, sandboxConfig: pod };
-    return (await cri.call<{ containerId: string }>('CreateContainer', request)).containerId;
-  };
+  const create = async (config: PodSpec): Promise<string> => await createIn(cri, pod, config);
+  const start = async (config: PodSpec): Promise<string> => await startIn(cri, pod, config);
   const remove = async (containerId: string): Promise<void> => {
     await cri.call('StopContainer', { containerId, timeout: 0 });
     await cri.call('RemoveContainer', { containerId });
   };
-  const statusOf = async (containerId: string): Promise<ContainerStatus> =>
-    (await cri.call<{ status: ContainerStatus }>('ContainerStatus', { containerId })).status;
   /** The cgroup of a container's first process, in the hierarchy that limits memory. */
   const limitingCgroup = async (containerId: string): Promise<string> => {
-    const request = { containerId, verbose: true };
-    const { info } = await cri.call<{ info: Record<string, string> }>('ContainerStatus', request);
-    const { pid } = JSON.parse(info['info'] ?? '') as { pid: number };
+    const pid = await pidOf(cri, containerId);
     const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim().split('\n');
     return lines.find((line) => line.includes('memory')) ?? lines.join();
   };
-  const exec = async (containerId: string, command: string): Promise<string> => {
-    const request = { containerId, cmd: ['sh', '-c', command], timeout: 30 };
-    return (await cri.call<{ stdout: Buffer }>('ExecSync', request)).stdout.toString();
-  };
+  const shell = async (containerId: string, command: string): Promise<string> =>
+    (await exec(cri, containerId, 'sh', '-c', command)).stdout;
   const logOf = (name: string): readonly string[] => {
     const file = `/var/log/pods/e2e_restored/${name}.log`;
     return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
@@ -91,7 +90,7 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
     );
   };
   const refused = async (
-    config: object,
+    config: PodSpec,
     code: Parameters<typeof rejectsWith>[1],
     reason: RegExp,
   ): Promise<void> => {
@@ -102,25 +101,25 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
   test('the counter goes on where it stood, in another container, with the files that it had', async () => {
     const stoodAt = Math.max(...counts('counter'));
     const id = await create(containerSpec('again', archive, { linux }));
-    assert.equal((await statusOf(id)).state, 'CONTAINER_CREATED');
+    assert.equal((await statusOf(cri, id)).state, 'CONTAINER_CREATED');
     await cri.call('StartContainer', { containerId: id });
     await countBeyond('again', stoodAt + 3);
     // It was saved before the old one wrote its last line, never after.
     const first = counts('again')[0] ?? 0;
     assert.ok(first > 5 && first <= stoodAt + 1, `began at ${first}, the old one stood at ${stoodAt}`);
     assert.equal(
-      await exec(id, 'cat /new/file; ls /etc/group 2>&1'),
-      'changed\nls: /etc/group: No such file or directory\n',
+      await shell(id, 'cat /new/file; ls /etc/group 2>&1'),
+      'changed\nls: /etc/group: No such file or directory',
     );
     const { status: sandbox } = await cri.call<{ status: { network: { ip: string } } }>('PodSandboxStatus', {
-      podSandboxId,
+      podSandboxId: pod.id,
     });
-    assert.equal(await exec(id, 'hostname; hostname -i'), `restored\n${sandbox.network.ip}\n`);
+    assert.equal(await shell(id, 'hostname; hostname -i'), `restored\n${sandbox.network.ip}`);
     // Masked and protected as in any container.
     const look =
       'cat /proc/keys; ls /sys/firmware; echo 1 2>/dev/null >/proc/sys/kernel/shm_rmid_forced || echo ro';
-    assert.equal(await exec(id, look), 'ro\n');
-    const status = await statusOf(id);
+    assert.equal(await shell(id, look), 'ro');
+    const status = await statusOf(cri, id);
     assert.equal(status.state, 'CONTAINER_RUNNING');
     assert.match(await limitingCgroup(id), new RegExp(`/${id}$`));
     await saveAndRestoreAgain(id);
@@ -131,65 +130,56 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
   /** What a restored container had brought with it is in its own archive as well. */
   const saveAndRestoreAgain = async (containerId: string): Promise<void> => {
     const second = join(saved, 'second.tar');
-    await exec(containerId, 'rm /new/file; echo newer > /new/other');
+    await shell(containerId, 'rm /new/file; echo newer > /new/other');
     await cri.call('CheckpointContainer', { containerId, location: second });
-    const id = await create(containerSpec('third', second, { linux }));
-    await cri.call('StartContainer', { containerId: id });
+    const id = await start(containerSpec('third', second, { linux }));
     await countBeyond('third', Math.max(...counts('again')));
     assert.equal(
-      await exec(id, 'cd /new; grep . *; ls /etc/group 2>&1'),
-      'newer\nls: /etc/group: No such file or directory\n',
+      await shell(id, 'cd /new; grep . *; ls /etc/group 2>&1'),
+      'newer\nls: /etc/group: No such file or directory',
     );
     await remove(id);
   };
 
   test('its exit is seen, and its limits are those of the new request', async () => {
     const resources = { memoryLimitInBytes: '300000000' };
-    const id = await create(containerSpec('ends', archive, { linux: { ...linux, resources } }));
-    await cri.call('StartContainer', { containerId: id });
-    const limit = await exec(
+    const id = await start(containerSpec('ends', archive, { linux: { ...linux, resources } }));
+    const limit = await shell(
       id,
       'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null',
     );
     assert.equal(Math.round(Number(limit) / 1e7), 30);
     await cri.call('StopContainer', { containerId: id, timeout: 0 });
-    const status = await statusOf(id);
+    const status = await statusOf(cri, id);
     assert.deepEqual([status.state, status.exitCode], ['CONTAINER_EXITED', 137]);
     await remove(id);
     await assertNothingLeft(empty);
   });
 
   test('restores in several pods at once, some of which fail, do not take layers from each other', async () => {
-    const pods = ['first', 'second', 'other'].map((name) => podSpec(`restored-${name}`));
-    const made = await Promise.all(
-      pods.map(async (config) => ({
-        ...(await cri.call<{ podSandboxId: string }>('RunPodSandbox', { config })),
-        sandboxConfig: config,
-      })),
+    const pods = await Promise.all(
+      ['first', 'second', 'other'].map(async (name) => await runPod(cri, `restored-${name}`)),
     );
     const tooLittle = { ...linux, securityContext: { ...linux.securityContext, noNewPrivs: true } };
-    const one = async (where: (typeof made)[number], attempt: number, isRefused: boolean): Promise<void> => {
+    const one = async (where: StartedPod, attempt: number, isRefused: boolean): Promise<void> => {
       const config = containerSpec('at-once', archive, {
         linux: isRefused ? tooLittle : linux,
         metadata: { name: 'at-once', attempt },
       });
-      const asked = cri.call<{ containerId: string }>('CreateContainer', { ...where, config });
+      const asked = createIn(cri, where, config);
       if (isRefused) await rejectsWith(asked, 'PERMISSION_DENIED', /can gain privileges/);
-      else await cri.call('RemoveContainer', { containerId: (await asked).containerId });
+      else await cri.call('RemoveContainer', { containerId: await asked });
     };
     for (let attempt = 0; attempt < 8; attempt += 1)
-      await Promise.all(made.map(async (where, index) => await one(where, attempt, index === 2)));
-    for (const { podSandboxId: id } of made) {
-      await cri.call('StopPodSandbox', { podSandboxId: id });
-      await cri.call('RemovePodSandbox', { podSandboxId: id });
-    }
+      await Promise.all(pods.map(async (where, index) => await one(where, attempt, index === 2)));
+    for (const { id } of pods) await removePod(cri, id);
     await assertNothingLeft(empty);
   });
 
   test('one that was never started is stopped and removed', async () => {
     const id = await create(containerSpec('unstarted', archive, { linux }));
     await cri.call('StopContainer', { containerId: id, timeout: 10 });
-    assert.equal((await statusOf(id)).state, 'CONTAINER_EXITED');
+    assert.equal((await statusOf(cri, id)).state, 'CONTAINER_EXITED');
     await remove(id);
     await assertNothingLeft(empty);
   });
@@ -237,7 +227,7 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
   test('archives that are none, lie elsewhere, or name an image that is not here (CVE-2026-50195)', async () => {
     writeFileSync(join(saved, 'text.tar'), 'this is no archive, only a text of some length\n'.repeat(40));
     symlinkSync('/etc/passwd', join(saved, 'link.tar'));
-    const at = (image: string): object => containerSpec('wrong', image, { linux });
+    const at = (image: string): PodSpec => containerSpec('wrong', image, { linux });
     await refused(at(join(saved, 'none.tar')), 'NOT_FOUND', /ENOENT/);
     await refused(at(join(saved, 'text.tar')), 'DATA_LOSS', /tar/);
     await refused(at(join(saved, 'link.tar')), 'PERMISSION_DENIED', /ELOOP|EXDEV/);
@@ -280,14 +270,13 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
     writeFileSync(join(elsewhere, 'spec.dump'), JSON.stringify(changed));
     const location = join(saved, 'with-spec.tar');
     execFileSync('tar', ['--create', `--file=${location}`, `--directory=${elsewhere}`, '.']);
-    const id = await create(containerSpec('with-spec', location, { linux }));
-    await cri.call('StartContainer', { containerId: id });
+    const id = await start(containerSpec('with-spec', location, { linux }));
     const { info } = await cri.call<{ info: Record<string, string> }>('ContainerStatus', {
       containerId: id,
       verbose: true,
     });
     assert.doesNotMatch(info['info'] ?? '', /vendor\.com|untrusted|"\/host"/);
-    assert.equal(await exec(id, 'ls /host 2>&1'), 'ls: /host: No such file or directory\n');
+    assert.equal(await shell(id, 'ls /host 2>&1'), 'ls: /host: No such file or directory');
     await remove(id);
   });
 
@@ -305,9 +294,8 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
     const { host } = node.registry;
     await pushImage({ registryUrl: `http://${host}`, repository: 'library/saved', tag: 'latest' }, image);
     const reference = `${host}/library/saved:latest`;
-    await cri.call('PullImage', { image: { image: reference } });
-    const id = await create(containerSpec('pulled', reference, { linux }));
-    await cri.call('StartContainer', { containerId: id });
+    await pull(cri, reference);
+    const id = await start(containerSpec('pulled', reference, { linux }));
     await countBeyond('pulled', 5);
     await remove(id);
     await cri.call('RemoveImage', { image: { image: reference } });
@@ -320,8 +308,8 @@ describe('restoring checkpoints', { skip, timeout: 300_000 }, () => {
     await cri.call('StartContainer', { containerId: running });
     await node.daemon.kill();
     await node.daemon.startAgain();
-    assert.equal((await statusOf(running)).state, 'CONTAINER_RUNNING');
-    assert.equal((await statusOf(waiting)).state, 'CONTAINER_CREATED');
+    assert.equal((await statusOf(cri, running)).state, 'CONTAINER_RUNNING');
+    assert.equal((await statusOf(cri, waiting)).state, 'CONTAINER_CREATED');
     await cri.call('StartContainer', { containerId: waiting });
     await countBeyond('waiting', 5);
     await remove(waiting);
