@@ -1,46 +1,27 @@
 /** What bad requests get: which status, which words, and that nothing is left of them. */
 import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
-import { after, before, describe, test } from 'node:test';
-import { CriClient, rejectsWith, type WireRequest } from './engine/cri-client.ts';
-import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
-import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
-import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
+import { test } from 'node:test';
+import { rejectsWith, type WireRequest } from './engine/cri-client.ts';
+import { describeNode } from './engine/describe-node.ts';
+import { assertNothingLeft, nodeState } from './engine/leftovers.ts';
+import { createIn, listContainers, listPods, removePod, runPod, startIn } from './engine/pod-steps.ts';
+import { containerSpec, idleSpec, podSpec, type PodSpec } from './engine/pods.ts';
 
-const skip = engineSkipReason() ?? false;
 const absent = '0123456789abcdef'.repeat(4);
 
-describe('CRI: bad input', { skip, timeout: 180_000 }, () => {
-  let node: TestNode;
-  let cri: CriClient;
-  let empty: NodeState;
-  let podSandboxId = '';
-  let containerId = '';
-  const pod = podSpec('bad-input');
-
-  before(async () => {
-    node = await startTestNode();
-    cri = new CriClient();
-    await cri.call('PullImage', { image: { image: node.images.busybox } });
-    empty = nodeState();
-  });
-  after(async () => {
-    cri[Symbol.dispose]();
-    await node[Symbol.asyncDispose]();
-  });
-
-  const create = async (config: object): Promise<string> => {
-    const request = { podSandboxId, config, sandboxConfig: pod };
-    return (await cri.call<{ containerId: string }>('CreateContainer', request)).containerId;
-  };
-
+describeNode('CRI: bad input', { timeoutMs: 180_000 }, ({ cri, node, assertEmpty }) => {
   test('unknown ids are NOT_FOUND and named', async () => {
     const streams = { stdin: true, stdout: true };
     const requests: readonly (readonly [string, WireRequest])[] = [
       ['PodSandboxStatus', { podSandboxId: absent }],
       [
         'CreateContainer',
-        { podSandboxId: absent, config: idleSpec('c', node.images.busybox), sandboxConfig: pod },
+        {
+          podSandboxId: absent,
+          config: idleSpec('c', node.images.busybox),
+          sandboxConfig: podSpec('absent'),
+        },
       ],
       ['StartContainer', { containerId: absent }],
       ['ContainerStatus', { containerId: absent }],
@@ -140,7 +121,7 @@ describe('CRI: bad input', { skip, timeout: 180_000 }, () => {
       'INVALID_ARGUMENT',
       /absent-handler/,
     );
-    await assertNothingLeft(empty);
+    await assertEmpty();
   });
 
   test('a pod whose network cannot be made is an error that names it, and nothing of it is left', async () => {
@@ -151,24 +132,20 @@ describe('CRI: bad input', { skip, timeout: 180_000 }, () => {
       await assert.rejects(async () => {
         // The daemon watches the folder: it may take a moment to see it.
         for (let i = 0; i < 100; i += 1) {
-          const { podSandboxId: id } = await cri.call<{ podSandboxId: string }>('RunPodSandbox', {
-            config: podSpec(`network-${i}`),
-          });
-          await cri.call('StopPodSandbox', { podSandboxId: id });
-          await cri.call('RemovePodSandbox', { podSandboxId: id });
+          await removePod(cri, (await runPod(cri, `network-${i}`)).id);
         }
       }, /no-such-plugin/);
     } finally {
       rmSync(file);
     }
-    await assertNothingLeft(empty);
+    await assertEmpty();
   });
 
   test('a container that cannot be is refused by what is wrong, and nothing of it is left', async () => {
-    ({ podSandboxId } = await runUntilTaken(pod));
+    const pod = await runPod(cri, 'bad-containers');
     const withPod = nodeState();
     const image = node.images.busybox;
-    const bad: readonly (readonly [object, RegExp])[] = [
+    const bad: readonly (readonly [PodSpec, RegExp])[] = [
       [containerSpec('c', 'registry.example/absent:1'), /absent:1/],
       [
         containerSpec('c', image, { mounts: [{ hostPath: '/absent-on-host', containerPath: '/m' }] }),
@@ -229,18 +206,16 @@ describe('CRI: bad input', { skip, timeout: 180_000 }, () => {
       [containerSpec('c', image, { envs: [{ key: '', value: Buffer.from('v') }] }), /config\.envs/],
     ];
     for (const [config, words] of bad) {
-      await assert.rejects(
-        async () => await cri.call('StartContainer', { containerId: await create(config) }),
-        words,
-      );
-      const { containers } = await cri.call<{ containers: { id: string }[] }>('ListContainers');
-      for (const { id } of containers) await cri.call('RemoveContainer', { containerId: id });
+      await assert.rejects(startIn(cri, pod, config), words);
+      for (const { id } of await listContainers(cri)) await cri.call('RemoveContainer', { containerId: id });
     }
     await assertNothingLeft(withPod);
+    await removePod(cri, pod.id);
   });
 
   test('what is wrong for the state of a thing is FAILED_PRECONDITION', async () => {
-    containerId = await create(idleSpec('states', node.images.busybox));
+    const pod = await runPod(cri, 'states');
+    const containerId = await createIn(cri, pod, idleSpec('states', node.images.busybox));
     await rejectsWith(
       cri.call('ExecSync', { containerId, cmd: ['true'] }),
       'FAILED_PRECONDITION',
@@ -254,11 +229,7 @@ describe('CRI: bad input', { skip, timeout: 180_000 }, () => {
     await cri.call('StartContainer', { containerId });
     await rejectsWith(cri.call('StartContainer', { containerId }), 'FAILED_PRECONDITION', /running/);
     await rejectsWith(
-      cri.call('CreateContainer', {
-        podSandboxId,
-        config: idleSpec('states', node.images.busybox, { tty: true }),
-        sandboxConfig: pod,
-      }),
+      createIn(cri, pod, idleSpec('states', node.images.busybox, { tty: true })),
       'ALREADY_EXISTS',
       new RegExp(containerId),
     );
@@ -275,53 +246,29 @@ describe('CRI: bad input', { skip, timeout: 180_000 }, () => {
     await rejectsWith(cri.call('ExecSync', { containerId, cmd: [] }), 'INVALID_ARGUMENT', /cmd/);
     await cri.call('StopContainer', { containerId, timeout: 5 });
     await rejectsWith(cri.call('StartContainer', { containerId }), 'FAILED_PRECONDITION', /exited/);
-    await cri.call('StopPodSandbox', { podSandboxId });
+    await cri.call('StopPodSandbox', { podSandboxId: pod.id });
     await rejectsWith(
-      cri.call('CreateContainer', {
-        podSandboxId,
-        config: idleSpec('late', node.images.busybox),
-        sandboxConfig: pod,
-      }),
+      createIn(cri, pod, idleSpec('late', node.images.busybox)),
       'FAILED_PRECONDITION',
       /not ready|not-ready/,
     );
-    await cri.call('RemovePodSandbox', { podSandboxId });
+    await cri.call('RemovePodSandbox', { podSandboxId: pod.id });
+    await assertEmpty();
   });
 
   test('a client that gives up in the middle finds its name free or its work done', async () => {
     for (let i = 0; i < 5; i += 1) {
-      const config = podSpec('impatient', {
-        metadata: { name: 'impatient', uid: 'u', namespace: 'e2e', attempt: i },
-      });
-      const gaveUp = await cri.call('RunPodSandbox', { config }, { timeoutMs: 5 * (i + 1) }).then(
-        () => false,
-        () => true,
+      const metadata = { name: 'impatient', uid: 'u', namespace: 'e2e', attempt: i };
+      const config = podSpec('impatient', { metadata });
+      await cri.call('RunPodSandbox', { config }, { timeoutMs: 5 * (i + 1) }).catch(() => undefined);
+      // It waits while what was given up is being undone, and is given what was done all the same.
+      const { id } = await runPod(cri, 'impatient', { metadata });
+      assert.deepEqual(
+        (await listPods(cri)).map((listed) => listed.id),
+        [id],
       );
-      const { items } = await cri.call<{ items: { id: string }[] }>('ListPodSandbox');
-      const found =
-        items[0]?.id ??
-        (gaveUp
-          ? (await runUntilTaken(config)).podSandboxId
-          : assert.fail('a pod that was made is not listed'));
-      await cri.call('StopPodSandbox', { podSandboxId: found });
-      await cri.call('RemovePodSandbox', { podSandboxId: found });
+      await removePod(cri, id);
     }
-    await assertNothingLeft(empty);
+    await assertEmpty();
   });
-
-  /** While the given-up request is still being undone its name is in use: the kubelet, too, tries again. */
-  async function runUntilTaken(config: object): Promise<{ podSandboxId: string }> {
-    for (let tries = 0; ; tries += 1) {
-      const answer = await cri
-        .call<{ podSandboxId: string }>('RunPodSandbox', { config })
-        .catch((error: unknown) => {
-          if (tries > 50) throw error;
-          return undefined;
-        });
-      if (answer !== undefined) return answer;
-      const { items } = await cri.call<{ items: { id: string }[] }>('ListPodSandbox');
-      if (items[0] !== undefined) return { podSandboxId: items[0].id };
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
 });
