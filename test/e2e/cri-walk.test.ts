@@ -9,17 +9,13 @@ import { status, type ServiceError } from '@grpc/grpc-js';
 import { codeOfEmpty, collect, CriClient, rejectsWith } from './engine/cri-client.ts';
 import { webPage } from './engine/images.ts';
 import { assertNothingLeft, nodeState, type NodeState } from './engine/leftovers.ts';
-import { containerSpec, idleSpec, podSpec } from './engine/pods.ts';
+import { createIn, listContainers, type Listed, listPods, statusOf } from './engine/pod-steps.ts';
+import { containerSpec, idleSpec, podSpec, type PodSpec } from './engine/pods.ts';
 import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
 import { eventually, untilServed } from './engine/wait.ts';
 import type { ContainerStatus, ImageInfo, PodStatus } from './engine/wire.ts';
 
 const skip = engineSkipReason() ?? false;
-
-interface Listed {
-  readonly id: string;
-  readonly state: string;
-}
 
 interface ExecResult {
   readonly stdout: Buffer;
@@ -55,12 +51,8 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
     await node[Symbol.asyncDispose]();
   });
 
-  const create = async (config: object): Promise<string> => {
-    const request = { podSandboxId, config, sandboxConfig: pod };
-    return (await cri.call<{ containerId: string }>('CreateContainer', request)).containerId;
-  };
-  const statusOf = async (containerId: string): Promise<ContainerStatus> =>
-    (await cri.call<{ status: ContainerStatus }>('ContainerStatus', { containerId })).status;
+  const create = async (config: PodSpec): Promise<string> =>
+    await createIn(cri, { id: podSandboxId, config: pod }, config);
   const exec = async (containerId: string, ...cmd: readonly string[]): Promise<ExecResult> =>
     await cri.call<ExecResult>('ExecSync', { containerId, cmd, timeout: 30 });
 
@@ -159,17 +151,16 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
       'ALREADY_EXISTS',
       new RegExp(podSandboxId),
     );
-    const { items } = await cri.call<{ items: Listed[] }>('ListPodSandbox');
-    assert.equal(items.length, 1);
+    assert.equal((await listPods(cri)).length, 1);
   });
 
   test('CreateContainer, StartContainer, ContainerStatus, ListContainers, StreamContainers', async () => {
     web = await create(containerSpec('web', node.images.web));
-    assert.equal((await statusOf(web)).state, 'CONTAINER_CREATED');
+    assert.equal((await statusOf(cri, web)).state, 'CONTAINER_CREATED');
     await cri.call('StartContainer', { containerId: web });
     client = await create(idleSpec('client', node.images.busybox));
     await cri.call('StartContainer', { containerId: client });
-    const shown = await statusOf(web);
+    const shown = await statusOf(cri, web);
     assert.equal(shown.state, 'CONTAINER_RUNNING');
     assert.deepEqual([shown.imageId, shown.imageRef], [imageRef, imageRef]);
     assert.ok(BigInt(shown.startedAt) >= BigInt(shown.createdAt));
@@ -293,7 +284,7 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
   test('UpdateContainerResources, UpdatePodSandboxResources', async () => {
     const linux = { memoryLimitInBytes: 128 * 1024 * 1024, cpuShares: 300 };
     await cri.call('UpdateContainerResources', { containerId: client, linux });
-    const { resources } = await statusOf(client);
+    const { resources } = await statusOf(cri, client);
     assert.deepEqual(
       [resources?.linux.memoryLimitInBytes, resources?.linux.cpuShares],
       [String(linux.memoryLimitInBytes), '300'],
@@ -302,7 +293,7 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
   });
 
   test('ReopenContainerLog makes a new file', async () => {
-    const { logPath } = await statusOf(web);
+    const { logPath } = await statusOf(cri, web);
     renameSync(logPath, `${logPath}.old`);
     await cri.call('ReopenContainerLog', { containerId: web });
     await exec(client, 'wget', '-qO-', 'http://localhost/?after-rotation');
@@ -355,10 +346,8 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
   });
 
   test('lists show every change of state at once', async () => {
-    const stateOf = async (id: string): Promise<string | undefined> => {
-      const { containers } = await cri.call<{ containers: Listed[] }>('ListContainers');
-      return containers.find((one) => one.id === id)?.state;
-    };
+    const stateOf = async (id: string): Promise<string | undefined> =>
+      (await listContainers(cri)).find((one) => one.id === id)?.state;
     const id = await create(idleSpec('listed', node.images.busybox));
     assert.equal(await stateOf(id), 'CONTAINER_CREATED');
     await cri.call('StartContainer', { containerId: id });
@@ -371,7 +360,7 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
 
   test('StopContainer, RemoveContainer: twice is no error', async () => {
     for (let i = 0; i < 2; i += 1) await cri.call('StopContainer', { containerId: web, timeout: 10 });
-    const stopped = await statusOf(web);
+    const stopped = await statusOf(cri, web);
     assert.deepEqual([stopped.state, stopped.exitCode, stopped.reason], ['CONTAINER_EXITED', 0, 'Completed']);
     assert.ok(BigInt(stopped.finishedAt) > BigInt(stopped.startedAt));
     for (let i = 0; i < 2; i += 1) await cri.call('RemoveContainer', { containerId: web });
@@ -381,14 +370,13 @@ describe('CRI: the walk of a second codec', { skip, timeout: 180_000 }, () => {
     for (let i = 0; i < 2; i += 1) await cri.call('StopPodSandbox', { podSandboxId });
     const answer = await cri.call<{ status: PodStatus }>('PodSandboxStatus', { podSandboxId });
     assert.deepEqual([answer.status.state, answer.status.network.ip], ['SANDBOX_NOTREADY', '']);
-    const { items } = await cri.call<{ items: Listed[] }>('ListPodSandbox');
     assert.deepEqual(
-      items.map(({ id, state }) => [id, state]),
+      (await listPods(cri)).map(({ id, state }) => [id, state]),
       [[podSandboxId, 'SANDBOX_NOTREADY']],
     );
     for (let i = 0; i < 2; i += 1) await cri.call('RemovePodSandbox', { podSandboxId });
-    assert.deepEqual((await cri.call<{ containers: [] }>('ListContainers')).containers, []);
-    assert.deepEqual((await cri.call<{ items: [] }>('ListPodSandbox')).items, []);
+    assert.deepEqual(await listContainers(cri), []);
+    assert.deepEqual(await listPods(cri), []);
   });
 
   test('nothing of the pod is left', async () => {
