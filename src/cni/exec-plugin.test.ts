@@ -48,7 +48,12 @@ test('what a faulty plugin does becomes an error with its name and its words', a
     [
       'garbage',
       'echo hello; exit 0',
-      { kind: 'internal', message: /net, ADD of pod1: its output is not JSON: hello/ },
+      { kind: 'internal', message: /net, ADD of pod1: its output is not JSON: .*hello/ },
+    ],
+    [
+      'many values',
+      `echo '{"ips":['; yes '1,' | head -100000; echo '1]}'`,
+      { kind: 'internal', message: /net, ADD of pod1: its output is of \d{6} values, more than / },
     ],
     [
       'error document',

@@ -4,8 +4,9 @@ import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { EngineError, errnoOf } from '../lib/errors.ts';
+import { EngineError, errnoOf, messageOf } from '../lib/errors.ts';
 import { untilAborted } from '../lib/keyed-lock.ts';
+import { parseUntrustedJson } from '../lib/untrusted-json.ts';
 import { CommandError, runCommand, type CommandResult } from '../linux/command.ts';
 import { PluginError } from './plugin-error.ts';
 import { currentVersion } from './versions.ts';
@@ -69,9 +70,9 @@ export async function execPlugin(
   if (result.exitCode !== 0) throw failure(call, result, text);
   if (text === '') return undefined;
   try {
-    return JSON.parse(text);
+    return parseUntrustedJson(result.stdout);
   } catch (error) {
-    throw new PluginError(call.type, `${describe(call)}: its output is not JSON: ${cut(text)}`, {
+    throw new PluginError(call.type, `${describe(call)}: its output is ${messageOf(error)}: ${cut(text)}`, {
       cause: error,
     });
   }
@@ -186,7 +187,7 @@ function failure(call: PluginCall, result: CommandResult, text: string): PluginE
 
 function readErrorDocument(text: string): z.output<typeof errorSchema> | undefined {
   try {
-    return errorSchema.safeParse(JSON.parse(text)).data;
+    return errorSchema.safeParse(parseUntrustedJson(Buffer.from(text))).data;
   } catch {
     return undefined;
   }

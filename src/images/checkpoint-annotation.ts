@@ -1,6 +1,7 @@
 /** Which images are checkpoints: their manifest, or their index, says so. */
 import { z } from 'zod';
 import type { Digest, ImageId } from '../lib/ids.ts';
+import { parseUntrustedJson } from '../lib/untrusted-json.ts';
 import type { Images } from './images.ts';
 
 /** checkpointctl's, and CRI-O's before it. */
@@ -33,7 +34,7 @@ export function checkpointTest({
 
 function hasName(bytes: Buffer): boolean {
   try {
-    const { annotations } = annotated.parse(JSON.parse(bytes.toString('utf8')));
+    const { annotations } = annotated.parse(parseUntrustedJson(bytes));
     return names.some((name) => Object.hasOwn(annotations, name));
   } catch {
     return false;

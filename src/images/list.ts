@@ -1,4 +1,5 @@
 /** ListImages, and the verbose part of ImageStatus. */
+import { parseUntrustedJson } from '../lib/untrusted-json.ts';
 import { chainIdsOf } from './chain-id.ts';
 import type { ContentStore } from './content-store.ts';
 import type { Image } from './image-record.ts';
@@ -17,9 +18,9 @@ export interface ImageDetails {
   readonly imageSpec: unknown;
 }
 
-/** @throws EngineError when the disk cannot be read */
+/** @throws EngineError when the disk cannot be read, or holds what no pull takes any more */
 export async function imageDetails(content: ContentStore, image: Image): Promise<ImageDetails> {
   const bytes = await content.read(image.id);
-  const imageSpec: unknown = bytes === undefined ? undefined : JSON.parse(bytes.toString('utf8'));
+  const imageSpec: unknown = bytes === undefined ? undefined : parseUntrustedJson(bytes);
   return { chainID: chainIdsOf(image.layers.map((layer) => layer.diffId)).at(-1), imageSpec };
 }

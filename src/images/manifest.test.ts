@@ -95,6 +95,15 @@ describe('parseManifest', () => {
 
   test('CVE-2023-25153: refuses absurd sizes', () => {
     assert.throws(() => parse(' '.repeat(maxDocumentBytes + 1)), throwsKind('data-loss', /larger/));
+    const values = `{"schemaVersion":2,"x":[${'{},'.repeat(100_000)}{}]}`;
+    assert.throws(
+      () => parse(values),
+      throwsKind('data-loss', /^manifest of r\.io\/a:1: of 200005 values, more/),
+    );
+    assert.throws(
+      () => parseImageConfig(Buffer.from('{"a":'.repeat(1000)), 'config of r.io/a:1'),
+      throwsKind('data-loss', /^config of r\.io\/a:1: nested deeper than/),
+    );
     assert.throws(
       () => parse({ ...manifest, layers: [{ ...layer, size: -1 }] }),
       throwsKind('data-loss', /layers\.0\.size/),

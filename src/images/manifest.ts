@@ -2,9 +2,11 @@
  * Manifests and indexes, as a registry sends them: untrusted JSON that decides what becomes a root file system.
  * A document that could be read in two ways is refused (CVE-2021-41190, GHSA-5j5w-g665-5m35).
  */
+import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { type Digest, isDigest, parseDigest, quote } from '../lib/ids.ts';
+import { parseUntrustedJson } from '../lib/untrusted-json.ts';
 import {
   bareMediaType,
   dockerConfig,
@@ -16,8 +18,11 @@ import {
   ociManifest,
 } from './media-types.ts';
 
-/** No manifest, index or config that anyone ships is near this; a registry that sends more is not believed. */
-export const maxDocumentBytes = 8 * 1024 * 1024;
+/**
+ * What registries take of a manifest at least; no manifest, index or config that anyone ships is near it.
+ * https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-manifests
+ */
+export const maxDocumentBytes = 4 * 1024 * 1024;
 const maxLayers = 512;
 const maxIndexEntries = 4096;
 // 1 TiB: a layer above it is a lie or a denial of service.
@@ -93,14 +98,15 @@ export function parseManifest(
   return readManifest(document, mediaType, source.name);
 }
 
-/** JSON of at most `maxDocumentBytes` that fits `schema`. @throws EngineError data-loss that names what is wrong where */
+/** JSON of at most `maxDocumentBytes`, and of few enough values, that fits `schema`. @throws EngineError data-loss that names what is wrong where */
 export function parseJson<T>(bytes: Buffer, schema: z.ZodType<T>, name: string): T {
   if (bytes.length > maxDocumentBytes) throw refused(name, `larger than ${maxDocumentBytes} bytes`);
+  if (!isUtf8(bytes)) throw refused(name, 'not JSON: not UTF-8');
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = parseUntrustedJson(bytes);
   } catch (error) {
-    throw refused(name, `not JSON: ${printable(messageOf(error))}`, error);
+    throw refused(name, printable(messageOf(error)), error);
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;

@@ -55,8 +55,12 @@ export function statusText(outcome: SessionOutcome): string {
     : `command terminated with non-zero exit code: exit status ${outcome.exitCode}`;
 }
 
+/** Some times what a size needs. */
+const maxWindowSizeChars = 1024;
+
 /** Reads one `{"Width":80,"Height":24}`; anything else is no size. */
 export function parseWindowSize(text: string): WindowSize | undefined {
+  if (text.length > maxWindowSizeChars) return undefined;
   try {
     const value = JSON.parse(text) as { Width?: unknown; Height?: unknown } | null;
     const isCells = (cells: unknown): cells is number =>

@@ -11,13 +11,14 @@ import { archiveFiles } from './archive-files.ts';
 export interface ArchiveLimits {
   /** All that is kept of it, uncompressed: mostly the memory of a container. */
   readonly maxBytes: number;
+  /** Of each JSON file: `config.dump` has a kilobyte, `deleted.files` the names of what was deleted. */
   readonly maxDescriptionBytes: number;
   readonly maxEntries: number;
 }
 
 export const defaultArchiveLimits: ArchiveLimits = {
   maxBytes: 64 * 1024 ** 3,
-  maxDescriptionBytes: 8 * 1024 ** 2,
+  maxDescriptionBytes: 4 * 1024 ** 2,
   maxEntries: 100_000,
 };
 

@@ -31,6 +31,14 @@ test('what is wrong with a description is said, with its place', (t) => {
   assert.match(refusal(t, '{"a":'), /should be: ".*JSON/);
 });
 
+test('more of it than can be read at once is refused', (t) => {
+  assert.match(
+    refusal(t, `{"a":[${'{},'.repeat(100_000)}{}]}`),
+    /config\.dump is not what it should be: "of 200004 values, more than/,
+  );
+  assert.match(refusal(t, '['.repeat(1000)), /should be: "nested deeper than/);
+});
+
 test('a hostile description makes no long or many-lined message', (t) => {
   for (const text of [
     JSON.stringify({ ['\n'.repeat(10_000)]: [7] }),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EngineError, messageOf } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
+import { parseUntrustedJson } from '../../lib/untrusted-json.ts';
 import { readFileInRoot } from '../../linux/read-in-root.ts';
 import { defaultArchiveLimits } from './archive-parts.ts';
 
@@ -9,7 +10,7 @@ export function readDescription<T>(directory: string, name: string, schema: z.Zo
   const bytes = readFileInRoot(directory, name, defaultArchiveLimits.maxDescriptionBytes);
   if (bytes === undefined) throw new EngineError('invalid-argument', `the checkpoint has no ${name}`);
   try {
-    return schema.parse(JSON.parse(bytes.toString('utf8')));
+    return schema.parse(parseUntrustedJson(bytes));
   } catch (error) {
     const message = `the checkpoint’s ${name} is not what it should be: ${quote(explain(error))}`;
     throw new EngineError('invalid-argument', message, { cause: error });

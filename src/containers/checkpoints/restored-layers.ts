@@ -11,7 +11,7 @@ import { nameOfText } from './byte-names.ts';
 import { readDescription } from './read-description.ts';
 
 const timeoutMs = 10 * 60_000;
-const deletedSchema = z.array(z.string().min(1).max(4096)).max(1_000_000);
+const deletedSchema = z.array(z.string().min(1).max(4096));
 /** Of the directories in which files were deleted: a few kilobytes of names could ask for millions. */
 const maxDirectories = 10_000;
 /** As deep as what was deleted is looked for. */

@@ -140,7 +140,9 @@ describe('bearer tokens', () => {
   test('absurd tokens are refused: huge, no JSON, with a line break', async () => {
     await using context = await openTestImages();
     const reference = await serveApp(context);
-    for (const body of ['x'.repeat(300_000), '<html>', JSON.stringify({ token: 'a\r\nx: y' }), '{}']) {
+    const bodies = ['x'.repeat(300_000), '<html>', JSON.stringify({ token: 'a\r\nx: y' }), '{}'];
+    const nested = `${'{"a":'.repeat(1000)}1${'}'.repeat(1000)}`;
+    for (const body of [...bodies, `{"token":"good","a":${nested}}`]) {
       using _ = context.registry.misbehave((request, response) => {
         if (!request.url.startsWith('/token')) return tokenAuth(context.registry)(request, response);
         response.end(body);

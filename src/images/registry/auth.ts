@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { EngineError } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
+import { parseUntrustedJson } from '../../lib/untrusted-json.ts';
 import { isPrivateHost } from './addresses.ts';
 import type { AgentPool } from './agent-pool.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
@@ -153,9 +154,10 @@ function checkTokenStatus(status: number, what: string, hadCredential: boolean):
 function readToken(body: Buffer, what: string): string {
   let value: unknown;
   try {
-    value = JSON.parse(body.toString('utf8'));
+    value = parseUntrustedJson(body);
   } catch (error) {
-    throw new EngineError('data-loss', `${what}: not JSON`, { cause: error });
+    // What it is instead is not shown: it may be half a token.
+    throw new EngineError('data-loss', `${what}: not JSON, or more than a token needs`, { cause: error });
   }
   const parsed = tokenSchema.safeParse(value);
   const token = parsed.success ? parsed.data.token || parsed.data.access_token : undefined;

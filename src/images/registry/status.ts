@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { EngineError, type ErrorKind } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
+import { parseUntrustedJson } from '../../lib/untrusted-json.ts';
 import { isTransientStatus } from './retry.ts';
 
 export interface RefusedAnswer {
@@ -42,7 +43,7 @@ function deniedKind(status: number, hadCredential: boolean): ErrorKind {
 function diagnosis(body: Buffer | undefined): string | undefined {
   if (body === undefined || body.length === 0) return undefined;
   try {
-    const [first] = bodySchema.parse(JSON.parse(body.toString('utf8'))).errors;
+    const [first] = bodySchema.parse(parseUntrustedJson(body)).errors;
     const texts = [first?.code ?? '', first?.message ?? ''].filter((text) => text !== '');
     return texts.length === 0 ? undefined : texts.map(quote).join(' ');
   } catch {
