@@ -66,10 +66,10 @@ export function containerHandlers(deps: ContainerDeps): ContainerHandlers {
       return {};
     },
     async listContainers({ filter }) {
-      return encode(list(filter));
+      return encode.all(list(filter));
     },
     // Its messages have the list in the same field.
-    streamContainers: ({ filter }) => pages(list(filter), encode),
+    streamContainers: ({ filter }) => pages(list(filter), encode.one),
     async containerStatus({ containerId, verbose }) {
       const container = find(containerId);
       return {

@@ -35,7 +35,7 @@ function container(): Container {
 
 test('a list is encoded as one message, each record once', () => {
   let encoded = 0;
-  const encode = listEncoder((one: Container) => {
+  const { all: encode } = listEncoder((one: Container) => {
     encoded += 1;
     return ListContainersResponse.encode({ containers: [containerToWire(one)] }).finish();
   });

@@ -1,14 +1,29 @@
 /** Lists as bytes: the kubelet asks for them every second, and most of what they tell is as it was. */
-import { RuntimeServiceService } from '../gen/runtime/v1/api.ts';
+import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
 
-/** The service of the CRI. Its lists of pods and containers are answered in bytes, as `listEncoder` makes them. */
+/** The service of the CRI. Its lists of pods and containers are answered in bytes, as `listEncoder` makes them, its streams as `pages` does. */
 export const runtimeService = {
   ...RuntimeServiceService,
   listContainers: answeredInBytes(RuntimeServiceService.listContainers),
   streamContainers: answeredInBytes(RuntimeServiceService.streamContainers),
   listPodSandbox: answeredInBytes(RuntimeServiceService.listPodSandbox),
   streamPodSandboxes: answeredInBytes(RuntimeServiceService.streamPodSandboxes),
+  streamContainerStats: answeredInBytes(RuntimeServiceService.streamContainerStats),
+  streamPodSandboxStats: answeredInBytes(RuntimeServiceService.streamPodSandboxStats),
+  streamPodSandboxMetrics: answeredInBytes(RuntimeServiceService.streamPodSandboxMetrics),
 };
+
+/** The service of the CRI for images, its stream answered in bytes. */
+export const imageService = {
+  ...ImageServiceService,
+  streamImages: answeredInBytes(ImageServiceService.streamImages),
+};
+
+export interface ListEncoder<R> {
+  /** The message whose list holds this record alone. */
+  readonly one: (record: R) => Uint8Array;
+  readonly all: (records: readonly R[]) => Buffer;
+}
 
 /**
  * Gives what encodes a list of records: `encodeOne` gives the message whose list holds one of them, and messages that hold one
@@ -16,18 +31,16 @@ export const runtimeService = {
  * never changes: whatever changes an object gives it another record.
  * https://protobuf.dev/programming-guides/encoding/#last-one-wins
  */
-export function listEncoder<R extends object>(
-  encodeOne: (record: R) => Uint8Array,
-): (records: readonly R[]) => Buffer {
+export function listEncoder<R extends object>(encodeOne: (record: R) => Uint8Array): ListEncoder<R> {
   const encoded = new WeakMap<R, Uint8Array>();
-  const encode = (record: R): Uint8Array => {
+  const one = (record: R): Uint8Array => {
     const known = encoded.get(record);
     if (known !== undefined) return known;
     const bytes = encodeOne(record);
     encoded.set(record, bytes);
     return bytes;
   };
-  return (records) => Buffer.concat(records.map(encode));
+  return { one, all: (records) => Buffer.concat(records.map(one)) };
 }
 
 function answeredInBytes<Definition extends object>(definition: Definition) {

@@ -1,6 +1,5 @@
 /** The shape of a face's handlers, taken from the generated service: an RPC without one does not compile. */
-import type { ImageServiceService } from '../gen/runtime/v1/api.ts';
-import type { runtimeService } from './encoded-lists.ts';
+import type { imageService, runtimeService } from './encoded-lists.ts';
 import type { StreamingHandler, UnaryHandler } from './interceptor.ts';
 
 type HandlerOf<Definition> = Definition extends {
@@ -16,4 +15,4 @@ type HandlerOf<Definition> = Definition extends {
 export type HandlersOf<Service> = { readonly [Method in keyof Service]: HandlerOf<Service[Method]> };
 
 export type RuntimeHandlers = HandlersOf<typeof runtimeService>;
-export type ImageHandlers = HandlersOf<typeof ImageServiceService>;
+export type ImageHandlers = HandlersOf<typeof imageService>;

@@ -1,5 +1,10 @@
 /** The RPCs on images. */
-import type { AuthConfig, ImageFilter, ImageSpec } from '../gen/runtime/v1/api.ts';
+import {
+  type AuthConfig,
+  type ImageFilter,
+  type ImageSpec,
+  StreamImagesResponse,
+} from '../gen/runtime/v1/api.ts';
 import { imageFsInfo, type ImageFsInfo } from '../images/image-fs-info.ts';
 import type { Images } from '../images/images.ts';
 import { imageDetails, listImages } from '../images/list.ts';
@@ -24,7 +29,8 @@ export function imageHandlers({ images, containerFs }: ImageHandlerDeps): ImageH
     async listImages({ filter }) {
       return { images: list(filter) };
     },
-    streamImages: ({ filter }) => pages(list(filter), (page) => ({ images: page })),
+    streamImages: ({ filter }) =>
+      pages(list(filter), (image) => StreamImagesResponse.encode({ images: [image] }).finish()),
     async imageStatus({ image: spec, verbose }) {
       const image = resolveImage(images.store, referenceOf(spec));
       // An image that is not there is no error: the kubelet asks before it pulls.

@@ -1,13 +1,15 @@
 /** The RPCs on metrics. */
-import { MetricType, type Metric as WireMetric, type PodSandboxMetrics } from '../gen/runtime/v1/api.ts';
+import {
+  type Metric as WireMetric,
+  MetricType,
+  type PodSandboxMetrics,
+  StreamPodSandboxMetricsResponse,
+} from '../gen/runtime/v1/api.ts';
 import { listPodMetrics, type PodMetrics } from '../stats/metrics.ts';
 import { type Metric, metricDescriptors } from '../stats/metrics/tables.ts';
 import type { UsageDeps } from '../stats/usage.ts';
 import type { RuntimeHandlers } from './handlers.ts';
 import { pages } from './pages.ts';
-
-// A pod has some twenty kilobytes of metrics for each container: a page stays far below the 4 MiB that gRPC clients take by default.
-const podsPerMessage = 10;
 
 const wireTypes = { counter: MetricType.COUNTER, gauge: MetricType.GAUGE } as const;
 
@@ -29,8 +31,9 @@ export function metricsHandlers(
       return { podMetrics: (await listPodMetrics(deps, signal)).map(podMetricsToWire) };
     },
     async *streamPodSandboxMetrics(_request, signal) {
-      const podMetrics = (await listPodMetrics(deps, signal)).map(podMetricsToWire);
-      yield* pages(podMetrics, (page) => ({ podSandboxMetrics: page }), podsPerMessage);
+      yield* pages(await listPodMetrics(deps, signal), (pod) =>
+        StreamPodSandboxMetricsResponse.encode({ podSandboxMetrics: [podMetricsToWire(pod)] }).finish(),
+      );
     },
   };
 }

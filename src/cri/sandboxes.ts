@@ -70,10 +70,10 @@ export function sandboxHandlers({ sandboxes: deps, containers }: SandboxHandlerD
       };
     },
     async listPodSandbox({ filter }) {
-      return encode(list(filter));
+      return encode.all(list(filter));
     },
     // Its messages have the list in the same field.
-    streamPodSandboxes: ({ filter }) => pages(list(filter), encode),
+    streamPodSandboxes: ({ filter }) => pages(list(filter), encode.one),
     async updatePodSandboxResources({ podSandboxId, overhead, resources }, signal) {
       const { id } = deps.store.mustFind(requiredText(podSandboxId, 'pod_sandbox_id'));
       const request = {

@@ -8,10 +8,9 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { TraceServiceService } from '../gen/gantry/v1/traces.ts';
-import { ImageServiceService } from '../gen/runtime/v1/api.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { isSocketServed } from '../lib/served-socket.ts';
-import { runtimeService } from './encoded-lists.ts';
+import { imageService, runtimeService } from './encoded-lists.ts';
 import type { ImageHandlers, RuntimeHandlers } from './handlers.ts';
 import {
   serverStreaming,
@@ -45,7 +44,7 @@ export async function serveCri(options: CriServerOptions): Promise<AsyncDisposab
     'grpc.max_send_message_length': maxMessageBytes,
   });
   server.addService(runtimeService, implementation(options, runtimeService, options.runtime));
-  server.addService(ImageServiceService, implementation(options, ImageServiceService, options.images));
+  server.addService(imageService, implementation(options, imageService, options.images));
   server.addService(
     TraceServiceService,
     implementation(options, TraceServiceService, traceHandlers(options.traces)),

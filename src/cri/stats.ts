@@ -1,5 +1,10 @@
 /** The RPCs on usage. */
-import type { ContainerStatsFilter, PodSandboxStatsFilter } from '../gen/runtime/v1/api.ts';
+import {
+  type ContainerStatsFilter,
+  type PodSandboxStatsFilter,
+  StreamContainerStatsResponse,
+  StreamPodSandboxStatsResponse,
+} from '../gen/runtime/v1/api.ts';
 import type { ContainerFilter } from '../containers/list.ts';
 import type { SandboxFilter } from '../sandbox/list.ts';
 import {
@@ -38,7 +43,9 @@ export function statsHandlers(deps: UsageDeps): StatsHandlers {
       return { stats: await containers(filter, signal) };
     },
     async *streamContainerStats({ filter }, signal) {
-      yield* pages(await containers(filter, signal), (containerStats) => ({ containerStats }));
+      yield* pages(await containers(filter, signal), (one) =>
+        StreamContainerStatsResponse.encode({ containerStats: [one] }).finish(),
+      );
     },
     async podSandboxStats({ podSandboxId }, signal) {
       const sandbox = deps.sandboxes.mustFind(requiredText(podSandboxId, 'pod_sandbox_id'));
@@ -48,7 +55,9 @@ export function statsHandlers(deps: UsageDeps): StatsHandlers {
       return { stats: await pods(filter, signal) };
     },
     async *streamPodSandboxStats({ filter }, signal) {
-      yield* pages(await pods(filter, signal), (podSandboxStats) => ({ podSandboxStats }));
+      yield* pages(await pods(filter, signal), (one) =>
+        StreamPodSandboxStatsResponse.encode({ podSandboxStats: [one] }).finish(),
+      );
     },
   };
 }
