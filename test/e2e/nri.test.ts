@@ -270,6 +270,23 @@ describeNode('NRI', { toml, isEmptiedAfterEach: true, timeoutMs: 300_000 }, ({ c
       ]);
     });
 
+    test('namespaces of others, yet none of the node’s that the pod did not ask for', async () => {
+      const join = async (type: string, path: string): Promise<NriPlugin> => {
+        const adjust = { linux: { namespaces: [{ type, path }] } };
+        return await NriPlugin.start('00', 'joins', { CreateContainer: { for: type, adjust } });
+      };
+      const other = await startIn(cri, await runPod(cri, 'elsewhere'), idleSpec('idle', image()));
+      const path = `/proc/${await pidOf(cri, other)}/ns/net`;
+      const pod = await runPod(cri, 'joins');
+      for (const [type, file] of Object.entries({ pid: 'pid', network: 'net', mount: 'mnt', user: 'user' })) {
+        await using _ = await join(type, `/proc/1/ns/${file}`);
+        await rejectsWith(createIn(cri, pod, idleSpec(type, image())), 'INVALID_ARGUMENT', /namespaces: /);
+      }
+      await using _ = await join('network', path);
+      const id = await startIn(cri, pod, idleSpec('network', image()));
+      assert.equal(readlinkSync(`/proc/${await pidOf(cri, id)}/ns/net`), readlinkSync(path));
+    });
+
     test('two that set the same are told of, by name', async () => {
       const adjust = { env: [{ key: 'WHO', value: 'x' }] };
       await using _one = await NriPlugin.start('00', 'one', { CreateContainer: { adjust } });

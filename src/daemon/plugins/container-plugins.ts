@@ -4,6 +4,7 @@ import { isAlive, type Container, type ContainerStore } from '../../containers/c
 import type { ContainerDeps } from '../../containers/deps.ts';
 import { lookUpCdi } from '../../containers/prepare-spec.ts';
 import { adjustSpec } from '../../containers/spec/adjust/adjust-spec.ts';
+import { lookUpNamespaces } from '../../containers/spec/adjust/joined-namespaces.ts';
 import { requestedCdiDevices } from '../../containers/spec/cdi.ts';
 import { mergeResources } from '../../containers/spec/resources.ts';
 import type { ContainerId, ImageId } from '../../lib/ids.ts';
@@ -117,6 +118,7 @@ export class ContainerPlugins {
       adjustment: { ...adjustment, cgroupsPath },
       resources,
       cdi: await lookUpCdi(requestedCdiDevices(adjustment.cdiDevices, {})),
+      joined: await lookUpNamespaces(adjustment.namespaces),
       pod: sandbox.config,
       host: this.#deps.host,
     });

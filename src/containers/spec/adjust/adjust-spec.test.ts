@@ -6,6 +6,7 @@ import { buildSpec } from '../build-spec.ts';
 import { mergeResources } from '../resources.ts';
 import { sampleHost, sampleInput, withMount } from '../testing/sample-input.ts';
 import { adjustSpec } from './adjust-spec.ts';
+import type { JoinedNamespaces } from './joined-namespaces.ts';
 import type { SpecAdjustment } from './spec-adjustment.ts';
 
 const nothing: SpecAdjustment = {
@@ -23,12 +24,18 @@ const nothing: SpecAdjustment = {
   netDevices: { remove: [], set: {} },
 };
 
+const joined: JoinedNamespaces = new Map([
+  ['/run/other/ipc', 'other'],
+  ['/run/other/pid', 'node'],
+  ['/run/other/file', 'none'],
+]);
+
 const before = buildSpec(withMount({ containerPath: '/data' }));
 
 function adjusted(changes: Partial<SpecAdjustment>, spec: Spec = before): Spec {
   const adjustment = { ...nothing, ...changes };
   const resources = mergeResources(sampleInput.container.linux.resources, adjustment.resources);
-  return adjustSpec({ spec, adjustment, resources, pod: sampleInput.pod, host: sampleHost });
+  return adjustSpec({ spec, adjustment, resources, joined, pod: sampleInput.pod, host: sampleHost });
 }
 
 /** Compares with a file in test/golden. */
@@ -98,7 +105,7 @@ const adjustments: Readonly<Record<string, Partial<SpecAdjustment>>> = {
   confinement: {
     namespaces: {
       remove: ['uts'],
-      set: [{ type: 'ipc', path: '/run/other/ipc' }, { type: 'cgroup' }],
+      set: [{ type: 'ipc', path: '/run/other/ipc' }, { type: 'uts' }, { type: 'cgroup' }],
     },
     sysctls: { remove: [], set: { 'net.ipv4.ip_forward': '1' } },
     seccomp: {
@@ -130,6 +137,7 @@ test('what a CDI device means is laid over the spec', () => {
       hooks: { createContainer: [{ path: '/bin/vendor' }] },
       additionalGids: [44],
     },
+    joined,
     pod: sampleInput.pod,
     host: sampleHost,
   });
@@ -156,6 +164,7 @@ test('a mount that is to be labelled is refused where SELinux is on', () => {
     spec: before,
     adjustment: { ...nothing, mounts },
     resources: sampleInput.container.linux.resources,
+    joined,
     pod: sampleInput.pod,
   };
   const labelling = { ...input, host: { ...sampleHost, selinuxEnabled: true } };
@@ -201,6 +210,27 @@ const refused: readonly [string, Partial<SpecAdjustment>, RegExp][] = [
   ['a sysctl of the node', { sysctls: { remove: [], set: { 'kernel.core_pattern': '|/x' } } }, /whole node/],
   ['no mount namespace', { namespaces: { remove: ['mount'], set: [] } }, /mount namespace/],
   ['an unknown namespace', { namespaces: { remove: [], set: [{ type: 'net' }] } }, /kind of namespace/],
+  [
+    'a mount namespace by its path',
+    { namespaces: { remove: [], set: [{ type: 'mount', path: '/run/other/ipc' }] } },
+    /mount namespace/,
+  ],
+  ['a user namespace', { namespaces: { remove: [], set: [{ type: 'user' }] } }, /user namespace/],
+  [
+    'a namespace of the node by its path',
+    { namespaces: { remove: [], set: [{ type: 'pid', path: '/run//other/pid' }] } },
+    /"\/run\/other\/pid" is a namespace of the node/,
+  ],
+  [
+    'a namespace of the node, because the pod’s is taken away',
+    { namespaces: { remove: ['network'], set: [] } },
+    /network namespace of the node/,
+  ],
+  [
+    'a path that is no namespace',
+    { namespaces: { remove: [], set: [{ type: 'uts', path: '/run/other/file' }] } },
+    /is not a namespace/,
+  ],
   ['a cpuset that is none', { resources: { hugepageLimits: [], cpusetCpus: 'all' } }, /cpuset_cpus/],
   ['too little memory', { resources: { hugepageLimits: [], memoryLimitBytes: 5 } }, /too low/],
   [

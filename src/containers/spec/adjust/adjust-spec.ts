@@ -3,15 +3,7 @@
  * a mistake of theirs must not open the node. Pure.
  */
 import { EngineError } from '../../../lib/errors.ts';
-import {
-  hookKinds,
-  type Hooks,
-  type Mount,
-  type Namespace,
-  type NamespaceType,
-  type ProcessSpec,
-  type Spec,
-} from '../../../oci/spec-types.ts';
+import { hookKinds, type Hooks, type Mount, type ProcessSpec, type Spec } from '../../../oci/spec-types.ts';
 import { checkSysctls } from '../../../sandbox/sysctls.ts';
 import type { LinuxResources, PodConfig } from '../../../sandbox/pod-config.ts';
 import { isControlInput } from '../annotations.ts';
@@ -25,7 +17,9 @@ import { buildResources } from '../resources.ts';
 import { adjustDevices, cdiDevices } from './devices.ts';
 import { adjustEnv } from './env.ts';
 import { changedList, changedMap } from './entries.ts';
+import type { JoinedNamespaces } from './joined-namespaces.ts';
 import { adjustMounts, relabelOption } from './mounts.ts';
+import { adjustNamespaces } from './namespaces.ts';
 import type { SpecAdjustment } from './spec-adjustment.ts';
 
 export interface AdjustInput {
@@ -35,6 +29,8 @@ export interface AdjustInput {
   readonly resources: LinuxResources;
   /** What the CDI devices that the adjustment names mean. */
   readonly cdi?: CdiEdits | undefined;
+  /** What stands at the paths of namespaces that the adjustment names. */
+  readonly joined: JoinedNamespaces;
   readonly pod: Pick<PodConfig, 'namespaces'>;
   readonly host: HostFacts;
 }
@@ -111,7 +107,7 @@ function written(limit: number): number {
 
 const { rawJSON: rawJson } = JSON as unknown as { rawJSON(this: void, text: string): unknown };
 
-function adjustLinux({ spec, adjustment, resources, cdi, pod, host }: AdjustInput): Spec['linux'] {
+function adjustLinux({ spec, adjustment, resources, cdi, joined, pod, host }: AdjustInput): Spec['linux'] {
   const { linux } = spec;
   const { seccomp, cgroupsPath, intelRdt, memoryPolicy } = adjustment;
   checkSysctls({ sysctls: adjustment.sysctls.set, namespaces: pod.namespaces });
@@ -122,7 +118,7 @@ function adjustLinux({ spec, adjustment, resources, cdi, pod, host }: AdjustInpu
   const rdt = intelRdt === undefined ? oldRdt : { ...(intelRdt.cleared ? {} : oldRdt), ...intelRdt.set };
   return {
     ...plain,
-    namespaces: adjustNamespaces(linux.namespaces, adjustment.namespaces),
+    namespaces: adjustNamespaces(linux.namespaces, adjustment.namespaces, joined),
     resources: { ...linux.resources, devices: rules, ...buildResources(resources, host) },
     ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
     ...(devices.length === 0 ? {} : { devices }),
@@ -132,35 +128,6 @@ function adjustLinux({ spec, adjustment, resources, cdi, pod, host }: AdjustInpu
     ...(rdt === undefined || Object.keys(rdt).length === 0 ? {} : { intelRdt: rdt }),
     ...(memoryPolicy === undefined ? {} : { memoryPolicy }),
   };
-}
-
-const namespaceTypes: ReadonlySet<string> = new Set<NamespaceType>([
-  'pid',
-  'network',
-  'mount',
-  'ipc',
-  'uts',
-  'user',
-  'cgroup',
-  'time',
-]);
-
-/** Without its mount namespace a container would mount over the node's own files. */
-function adjustNamespaces(
-  namespaces: readonly Namespace[],
-  change: SpecAdjustment['namespaces'],
-): Namespace[] {
-  if (change.remove.includes('mount'))
-    throw invalidField('namespaces', 'a container keeps its mount namespace');
-  const set = change.set.map(({ type, path }) => {
-    if (!namespaceTypes.has(type))
-      throw invalidField('namespaces', `${JSON.stringify(type)} is not a kind of namespace`);
-    return {
-      type: type as NamespaceType,
-      ...(path === undefined ? {} : { path: cleanPath(path, `namespaces[${type}].path`) }),
-    };
-  });
-  return changedList(namespaces, ({ type }) => type, { remove: change.remove, set });
 }
 
 function joinHooks(first: Hooks, second: Hooks): Hooks {
