@@ -107,19 +107,18 @@ interface Upgrade {
 }
 
 async function serveUpgrade(upgrade: Upgrade): Promise<void> {
-  const { request, socket, strangers, tokens } = upgrade;
+  const { request, socket, tokens } = upgrade;
   const [kind, token = ''] = new URL(request.url ?? '/', 'http://localhost').pathname.split('/').slice(1);
   const asked = tokens.redeem(token);
   if (asked === undefined || asked.kind !== kind) {
     refuse(socket, '404 Not Found', 'this URL has been used, has expired, or never was');
     return;
   }
-  strangers.delete(socket);
   if (isSpdyUpgrade(request)) await serveSpdy(upgrade, asked);
   else await serveWebSocket(upgrade, asked);
 }
 
-async function serveSpdy({ request, socket, head }: Upgrade, asked: StreamRequest): Promise<void> {
+async function serveSpdy({ request, socket, head, strangers }: Upgrade, asked: StreamRequest): Promise<void> {
   const protocol = negotiate(
     request,
     asked.kind === 'port-forward' ? [portForwardProtocol] : spdyRemoteProtocols,
@@ -128,6 +127,7 @@ async function serveSpdy({ request, socket, head }: Upgrade, asked: StreamReques
     refuse(socket, '403 Forbidden', 'none of the offered stream protocols is supported');
     return;
   }
+  strangers.delete(socket);
   acceptUpgrade(socket, head, protocol);
   const session = new SpdySession(socket);
   if (asked.kind === 'port-forward') await servePortForward(session, asked.connect);
@@ -186,10 +186,11 @@ function offersOneOf(protocols: readonly string[], { request, socket }: Upgrade)
 
 async function openWebSocket(
   server: WebSocketServer,
-  { request, socket, head }: Upgrade,
+  { request, socket, head, strangers }: Upgrade,
 ): Promise<WebSocket> {
   const { promise, resolve } = Promise.withResolvers<WebSocket>();
   server.handleUpgrade(request, socket, head, (opened) => {
+    strangers.delete(socket);
     // Here, not a turn later: the first frame may be broken already, and an error without a listener ends the daemon.
     opened.on('error', () => opened.terminate());
     resolve(opened);
@@ -206,7 +207,10 @@ function webSocketServer(protocols: readonly string[]): WebSocketServer {
   });
 }
 
+/** The client stays a stranger, whose connection ends by itself if it does not end it. */
 function refuse(socket: Duplex, status: string, message: string): void {
+  // Its end is behind what it has sent, and what is not read keeps the connection for ever.
+  socket.resume();
   socket.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`,
   );

@@ -1,6 +1,6 @@
 /**
- * Connections that have not shown a token yet. Everybody on the node can open them, pods on the host's network included:
- * they must not use up the daemon's descriptors.
+ * Connections that have not shown a token yet, or agreed on no protocol with it. Everybody on the node can open them, pods on the
+ * host's network included: they must not use up the daemon's descriptors.
  */
 import type { Duplex } from 'node:stream';
 
@@ -11,7 +11,7 @@ export class Strangers {
   /** Oldest first. */
   readonly #waiting = new Map<Duplex, NodeJS.Timeout>();
 
-  /** The connection is closed if it shows no token within ten seconds, or sooner when too many others come after it. */
+  /** The connection is closed if it is not served within ten seconds, or sooner when too many others come after it. */
   add(connection: Duplex): void {
     this.#waiting.set(
       connection,
@@ -25,7 +25,7 @@ export class Strangers {
     }
   }
 
-  /** It has shown a token, or has gone. */
+  /** It is being served, or has gone. */
   delete(connection: Duplex): void {
     clearTimeout(this.#waiting.get(connection));
     this.#waiting.delete(connection);

@@ -1,7 +1,7 @@
 /** Clients of the streaming server are not trusted: who has no token gets nothing, who leaves takes everything along. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { duplexPair, PassThrough, type Duplex } from 'node:stream';
 import { test, type TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -114,6 +114,44 @@ test('a client whose subprotocols are all unknown starts nothing', async (t) => 
   );
   assert.equal(exec.started.length, 0);
 });
+
+/** Both ends of this process's connections. */
+const openSockets = (): number =>
+  process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+
+const unknownProtocols: readonly (readonly [string, readonly string[]])[] = [
+  ['WebSocket', [...upgrade, 'Sec-WebSocket-Protocol: v9.channel.k8s.io']],
+  ['SPDY', ['Connection: Upgrade', 'Upgrade: SPDY/3.1', 'X-Stream-Protocol-Version: v9.channel.k8s.io']],
+];
+for (const [name, headers] of unknownProtocols) {
+  /** Gives the client of a refused upgrade when it has its answer. Its own half of the connection stays open. */
+  const refusedClient = async (server: StreamingServer, behind: string): Promise<Socket> => {
+    const url = server.urlFor({ kind: 'exec', options: terminal, start: fakeExec().start });
+    const { hostname, port, pathname } = new URL(url);
+    const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
+    socket.on('error', () => undefined);
+    socket.write([`GET ${pathname} HTTP/1.1`, 'Host: x', ...headers, '', behind].join('\r\n'));
+    assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 403 /);
+    return socket;
+  };
+
+  test(`a client of ${name} that is refused and leaves takes its connection along, whatever it has sent`, async (t) => {
+    const server = await serve(t);
+    for (const behind of ['', 'x', 'x'.repeat(100_000)]) {
+      const client = await refusedClient(server, behind);
+      client.destroy();
+      while (openSockets() > 0) await turn();
+    }
+  });
+
+  test(`clients of ${name} that are refused and stay are not kept`, async (t) => {
+    const server = await serve(t);
+    const clients: Socket[] = [];
+    while (clients.length < 300) clients.push(await refusedClient(server, ''));
+    while (openSockets() > clients.length + 256) await turn();
+    for (const client of clients) client.destroy();
+  });
+}
 
 test('streaming tokens: who shows none keeps no connection open, and holds up nobody who does', async (t) => {
   const server = await serve(t);
