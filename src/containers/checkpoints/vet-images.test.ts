@@ -102,6 +102,12 @@ const attacks: readonly (readonly [
     /oom_score_adj -999/,
     { 'core-1.img': image(core({ task: { 14: -999 } })) },
   ],
+  [
+    'no word on the oom_score_adj',
+    'permission-denied',
+    /not which oom_score_adj/,
+    { 'core-1.img': image({ ...core(), 3: { 1: 1 } }) },
+  ],
   ['no process', 'permission-denied', /no process/, { 'core-1.img': undefined }],
   [
     'the mount namespace of the node',
@@ -225,6 +231,10 @@ for (const [what, kind, reason, files] of attacks)
       return isKind(error, kind);
     });
   });
+
+test('a thread that is no process has no oom_score_adj of its own', async () => {
+  await vet({ 'core-2.img': image({ 1: 1, 5: { 10: credentials, 11: 2 } }) });
+});
 
 test('what is a right of the request alone is asked of every thread', async () => {
   const { process } = spec;

@@ -29,7 +29,8 @@ export async function vetProcesses(spec: Spec, directory: string, files: readonl
     const [entry] = readImage(directory, name);
     if (entry === undefined) throw tooMuch(`${name} is empty`);
     vetThread(spec, messageIn(entry, core.thread));
-    vetTask(spec, messageIn(entry, core.task));
+    // Only the first thread of a process has what belongs to all of them.
+    if (entry.has(core.task)) vetTask(spec, messageIn(entry, core.task));
     // There may be very many: nothing else of the daemon waits for all of them.
     await nextTurn();
   }
@@ -65,7 +66,9 @@ function vetCapabilities(set: string, words: readonly number[], allowed: readonl
 function vetTask({ process }: Spec, message: Message): void {
   const score = signedOf(message, task.oomScoreAdj);
   const lowest = process.oomScoreAdj ?? 0;
-  if (score !== undefined && score < lowest)
+  // Without a word it would keep what CRIU has.
+  if (score === undefined) throw tooMuch('it says not which oom_score_adj a process has');
+  if (score < lowest)
     throw tooMuch(`a process has the oom_score_adj ${score}, below the request's ${lowest}`);
 }
 
