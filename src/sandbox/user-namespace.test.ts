@@ -30,6 +30,7 @@ const refused: readonly [why: string, config: PodConfig, naming: RegExp][] = [
   ['different ones', own([ids], [{ ...ids, hostId: 131_072 }]), /differ/],
   ['root not mapped', own([{ ...ids, containerId: 1 }]), /id 0/],
   ['no ids', own([{ ...ids, length: 0 }]), /no range/],
+  ['the node’s root', own([{ ...ids, hostId: 0 }]), /root of the node/],
   ['beyond the last id', own([{ ...ids, hostId: 2 ** 32 - 65_536 }]), /no range/],
   ['the node’s with mappings', pod({ mode: 'node', uids: [ids], gids: [ids] }), /node’s/],
   ['the node’s processes', pod({ mode: 'pod', uids: [ids], gids: [ids] }, 'node'), /PID/],

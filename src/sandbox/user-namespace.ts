@@ -12,8 +12,9 @@ export function podIds({ namespaces: { user } }: Pick<PodConfig, 'namespaces'>):
 }
 
 /**
- * Refuses what is no user namespace of a pod: CRI has them with one mapping, which begins at root, the same for groups. The
- * node's processes and IPC belong to the node's users, and cannot be shown inside.
+ * Refuses what is no user namespace of a pod: CRI has them with one mapping, which begins at root, the same for groups. It
+ * leads to no root of the node, for which root in the pod is nobody. The node's processes and IPC belong to the node's users,
+ * and cannot be shown inside.
  *
  * @throws EngineError invalid-argument
  */
@@ -32,6 +33,7 @@ export function checkUserNamespace({ namespaces }: PodConfig): void {
   if (uids === undefined || gids === undefined || !isSame(uids, gids))
     throw refusal('the mappings of users and groups differ');
   if (uids.containerId !== 0) throw refusal('id 0 of the container is not mapped');
+  if (uids.hostId === 0) throw refusal('root in the pod would be the root of the node');
   if (uids.length === 0 || uids.hostId + uids.length > maxIds)
     throw refusal(`${uids.length} ids from ${uids.hostId} on are no range of ids`);
   if (pid.mode === 'node')
