@@ -13,13 +13,14 @@ export interface ArchiveLimits {
   readonly maxBytes: number;
   /** Of each JSON file: `config.dump` has a kilobyte, `deleted.files` the names of what was deleted. */
   readonly maxDescriptionBytes: number;
+  /** CRIU writes some dozens of images, six more for each process, and one for each thread. */
   readonly maxEntries: number;
 }
 
 export const defaultArchiveLimits: ArchiveLimits = {
   maxBytes: 64 * 1024 ** 3,
   maxDescriptionBytes: 4 * 1024 ** 2,
-  maxEntries: 100_000,
+  maxEntries: 10_000,
 };
 
 const imageName = /^[\w.-]{1,200}$/;

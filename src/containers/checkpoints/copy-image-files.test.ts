@@ -117,6 +117,16 @@ test('more than it may have in all is refused', async (t) => {
   await assert.rejects(refused, (error) => isKind(error, 'invalid-argument'));
 });
 
+test('more files than there may be are refused', async (t) => {
+  const { directory, layer, layers } = place(t);
+  layer({ 'checkpoint/a': '', 'checkpoint/b': '' });
+  layer({ 'checkpoint/c': '', 'config.dump': '{}' });
+  await assert.rejects(copyImageFiles({ layers, directory, maxEntries: 3 }, never), {
+    kind: 'invalid-argument',
+    message: 'it has more than 3 files',
+  });
+});
+
 test('other work goes on beside a large file, and the end of the request ends the copy', async (t) => {
   const { directory, layer, layers } = place(t);
   const megabytes = 32;

@@ -15,17 +15,19 @@ export interface CopyImageFilesRequest {
   /** An empty directory of our own. */
   readonly directory: string;
   readonly maxBytes?: number;
+  readonly maxEntries?: number;
 }
 
 /**
  * Copies the parts of a checkpoint that a restore needs, as `readArchive` unpacks them. What is no plain file, or is reached through
  * a symlink, is as if it were not there.
- * @throws EngineError invalid-argument if all together is too large; the signal's reason
+ * @throws EngineError invalid-argument if there are too many, or all together is too large; the signal's reason
  */
 export async function copyImageFiles(
-  { layers, directory, maxBytes = defaultArchiveLimits.maxBytes }: CopyImageFilesRequest,
+  { layers, directory, ...limits }: CopyImageFilesRequest,
   signal: AbortSignal,
 ): Promise<void> {
+  const { maxBytes, maxEntries } = { ...defaultArchiveLimits, ...limits };
   await mkdir(join(directory, archiveFiles.images), { mode: 0o700 });
   const taken = new Set<string>();
   let bytes = 0;
@@ -40,9 +42,10 @@ export async function copyImageFiles(
       if (file === undefined) continue;
       taken.add(name);
       bytes += file.bytes;
-      if (bytes > maxBytes) {
+      if (bytes > maxBytes || taken.size > maxEntries) {
         closeSync(file.fd);
-        throw new EngineError('invalid-argument', `it has more than ${maxBytes} bytes`);
+        const tooMuch = bytes > maxBytes ? `${maxBytes} bytes` : `${maxEntries} files`;
+        throw new EngineError('invalid-argument', `it has more than ${tooMuch}`);
       }
       await copy(file.fd, join(directory, name), signal);
     }

@@ -145,6 +145,11 @@ test('files that are too large, together and alone', async () => {
 
 test('more entries than there may be', async () => {
   await refuses(tarOf(good), 'invalid-argument', /3/, { maxEntries: 3 });
+  const many = Array.from({ length: 10_001 }, (_, at): [{ name: string }, string] => [
+    { name: `checkpoint/a${at}` },
+    '',
+  ]);
+  await refuses(tarOf(many), 'invalid-argument', /more than 10000 entries/);
 });
 
 /** The first header of an archive with this size in it, in base 256. */
