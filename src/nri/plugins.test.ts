@@ -261,6 +261,24 @@ test('a request that is given up while it waits for its turn does not reach the 
   assert.equal(plugin.told.filter((method) => method === 'createContainer').length, 1);
 });
 
+test('a request for more updates than a node has containers is refused whole', async (t) => {
+  let applied = 0;
+  const { connect } = await engine(t, {
+    apply: async ({ updates, evictions }) => {
+      applied += updates.length + evictions.length;
+      return [];
+    },
+  });
+  const plugin = connect('00', 'flooding');
+  await until(() => plugin.told.includes('synchronize'));
+  const of = (count: number) => Array.from({ length: count }, () => ({ containerId: 'c2' }));
+  const request = UpdateContainersRequest.fromPartial({ update: of(500), evict: of(501) });
+  await assert.rejects(plugin.updateContainers(request), /more than 1000 updates at once/);
+  assert.equal(applied, 0);
+  await plugin.updateContainers(UpdateContainersRequest.fromPartial({ update: of(500), evict: of(500) }));
+  assert.equal(applied, 1000);
+});
+
 test('a plugin asks for updates by itself, once it has been configured', async (t) => {
   const { socket, connect } = await engine(t, { apply: async ({ updates }) => [...updates] });
   using early = new TestPlugin(socket, {});

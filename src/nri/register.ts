@@ -17,7 +17,8 @@ import { synchronize, type Existing } from './synchronize.ts';
 
 /** The wire version that is spoken here: plugins choose by it what they use. */
 const nriVersion = 'v0.12.2';
-const maxUpdates = 4096;
+/** A node has some hundreds of containers. */
+const maxUpdates = 1000;
 /** Of what a plugin says that is logged. */
 const maxReasonChars = 1000;
 

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { ContainerUpdate } from '../../gen/nri/v1alpha1/api.ts';
 import type { ContainerDeps } from '../../containers/deps.ts';
 import { stopContainer } from '../../containers/stop.ts';
@@ -31,6 +32,8 @@ export async function applyChanges(
       log.warn({ container: update.containerId, error: message }, 'an NRI plugin’s update failed');
       if (!update.ignoreFailure) failed.push(update);
     }
+    // What fails at once would hold up everybody else as often as it is asked for.
+    await turn();
   }
   return failed;
 }
