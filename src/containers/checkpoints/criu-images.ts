@@ -81,6 +81,12 @@ export function signedOf(message: Message, field: number): number | undefined {
   return typeof value === 'bigint' ? Number(BigInt.asIntN(32, value)) : undefined;
 }
 
+/** A number of the type `sint32`, 0 where the field is absent. */
+export function zigzagOf(message: Message, field: number): number {
+  const value = numberOf(message, field);
+  return (value >>> 1) ^ -(value & 1);
+}
+
 export function textOf(message: Message, field: number): string {
   const value = single(message, field);
   if (value === undefined) return '';

@@ -97,6 +97,24 @@ const attacks: readonly (readonly [
     { 'core-1.img': image(core({ thread: { 11: 0 } })) },
   ],
   [
+    'a nice value',
+    'permission-denied',
+    /nice value -20/,
+    { 'core-1.img': image(core({ thread: { 3: 39 } })) },
+  ],
+  [
+    'a realtime policy of one thread',
+    'permission-denied',
+    /scheduling policy 1,/,
+    { 'core-2.img': image({ 1: 1, 5: { 10: credentials, 11: 2, 4: 0x4000_0001, 5: 99 } }) },
+  ],
+  [
+    'a deadline policy',
+    'permission-denied',
+    /scheduling policy 6,/,
+    { 'core-1.img': image(core({ thread: { 4: 6 } })) },
+  ],
+  [
     'an oom_score_adj',
     'permission-denied',
     /oom_score_adj -999/,
@@ -231,6 +249,18 @@ for (const [what, kind, reason, files] of attacks)
       return isKind(error, kind);
     });
   });
+
+test('a thread that is nicer, and one that the request lets be less so', async () => {
+  await vet({ 'core-1.img': image(core({ thread: { 3: 38, 4: 3 } })) });
+  const { process } = spec;
+  const permitted = ['CAP_CHOWN', 'CAP_SYS_NICE'];
+  const allowed = { ...spec, process: { ...process, capabilities: { ...process.capabilities, permitted } } };
+  await vet({ 'core-1.img': image(core({ thread: { 3: 39, 4: 2, 5: 1 } })) }, allowed);
+  const scheduler = { policy: 'SCHED_OTHER', nice: -10 };
+  const slower = { ...spec, process: { ...process, scheduler } };
+  await vet({ 'core-1.img': image(core({ thread: { 3: 19 } })) }, slower);
+  await assert.rejects(vet({ 'core-1.img': image(core({ thread: { 3: 21 } })) }, slower), /nice value -11/);
+});
 
 test('a thread that is no process has no oom_score_adj of its own', async () => {
   await vet({ 'core-2.img': image({ 1: 1, 5: { 10: credentials, 11: 2 } }) });

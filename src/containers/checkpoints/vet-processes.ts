@@ -1,14 +1,22 @@
-/** What CRIU's images say of processes, held against what the request allows: identities, capabilities, seccomp, namespaces. */
+/** What CRIU's images say of processes, held against what the request allows: identities, capabilities, seccomp, priority, namespaces. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { NamespaceType, Spec } from '../../oci/spec-types.ts';
 import { knownCapabilities } from '../spec/capabilities.ts';
-import { type Message, messageIn, numberOf, numbersOf, readImage, signedOf } from './criu-images.ts';
+import {
+  type Message,
+  messageIn,
+  numberOf,
+  numbersOf,
+  readImage,
+  signedOf,
+  zigzagOf,
+} from './criu-images.ts';
 import { tooMuch } from './too-much.ts';
 
 /** Field numbers of CRIU's images/core.proto, creds.proto and inventory.proto. */
 const core = { task: 3, thread: 5 } as const;
 const task = { oomScoreAdj: 14 } as const;
-const thread = { credentials: 10, seccompMode: 11 } as const;
+const thread = { nice: 3, policy: 4, credentials: 10, seccompMode: 11 } as const;
 const credentials = { users: [1, 3, 5, 7], noNewPrivileges: 18 } as const;
 const capabilitySets = { inheritable: 9, permitted: 10, effective: 11, bounding: 12, ambient: 19 } as const;
 const inventory = { rootIds: 3 } as const;
@@ -20,6 +28,9 @@ const namespaces: readonly (readonly [NamespaceType, number])[] = [
   ['mount', 9],
 ];
 const seccompFilter = 2;
+/** SCHED_OTHER, SCHED_BATCH and SCHED_IDLE: what nobody needs a right for. */
+const ordinaryPolicies: ReadonlySet<number> = new Set([0, 3, 5]);
+const SCHED_RESET_ON_FORK = 0x4000_0000;
 
 /** Every thread of every process. @throws EngineError permission-denied naming what is too much, data-loss */
 export async function vetProcesses(spec: Spec, directory: string, files: readonly string[]): Promise<void> {
@@ -29,6 +40,7 @@ export async function vetProcesses(spec: Spec, directory: string, files: readonl
     const [entry] = readImage(directory, name);
     if (entry === undefined) throw tooMuch(`${name} is empty`);
     vetThread(spec, messageIn(entry, core.thread));
+    vetPriority(spec, messageIn(entry, core.thread));
     // Only the first thread of a process has what belongs to all of them.
     if (entry.has(core.task)) vetTask(spec, messageIn(entry, core.task));
     // There may be very many: nothing else of the daemon waits for all of them.
@@ -51,6 +63,17 @@ function vetThread({ process, linux }: Spec, message: Message): void {
     throw tooMuch('a process can gain privileges, which the request forbids');
   if (linux.seccomp !== undefined && numberOf(message, thread.seccompMode) !== seccompFilter)
     throw tooMuch('a process has no seccomp filter, which the request asks for');
+}
+
+/** A process without CAP_SYS_NICE cannot go before others by itself. */
+function vetPriority({ process }: Spec, message: Message): void {
+  if (process.capabilities?.permitted?.includes('CAP_SYS_NICE') === true) return;
+  const lowest = Math.min(process.scheduler?.nice ?? 0, 0);
+  const nice = zigzagOf(message, thread.nice);
+  if (nice < lowest) throw tooMuch(`a process has the nice value ${nice}, below the request's ${lowest}`);
+  const policy = (numberOf(message, thread.policy) & ~SCHED_RESET_ON_FORK) >>> 0;
+  if (!ordinaryPolicies.has(policy))
+    throw tooMuch(`a process has the scheduling policy ${policy}, which the request does not give`);
 }
 
 function vetCapabilities(set: string, words: readonly number[], allowed: readonly string[]): void {
