@@ -53,7 +53,10 @@ test('what a faulty plugin does becomes an error with its name and its words', a
     [
       'many values',
       `echo '{"ips":['; yes '1,' | head -100000; echo '1]}'`,
-      { kind: 'internal', message: /net, ADD of pod1: its output is of \d{6} values, more than / },
+      {
+        kind: 'internal',
+        message: /net, ADD of pod1: its output is of \d{6} brackets and commas, more than /,
+      },
     ],
     [
       'error document',

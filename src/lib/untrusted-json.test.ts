@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { maxJsonDepth, maxJsonValues, parseUntrustedJson } from './untrusted-json.ts';
+import { maxJsonDepth, maxJsonMarks, parseUntrustedJson } from './untrusted-json.ts';
 
 const parse = (text: string): unknown => parseUntrustedJson(Buffer.from(text));
 const refusal = (message: RegExp) => ({ name: 'EngineError', kind: 'data-loss', message });
@@ -19,16 +19,18 @@ test('what is not JSON is called so', () => {
 
 test('more values than any document has are refused with their number, in whatever they lie', () => {
   const many = (item: string, count: number): string => Array.from({ length: count }, () => item).join(',');
-  assert.equal((parse(`[${many('1', maxJsonValues - 1)}]`) as unknown[]).length, maxJsonValues - 1);
-  const tooMany = refusal(new RegExp(`^of ${maxJsonValues + 1} values, more than ${maxJsonValues}$`));
-  assert.throws(() => parse(`[${many('1', maxJsonValues)}]`), tooMany);
-  assert.throws(() => parse(`{${many('"a" : 1', maxJsonValues)}}`), tooMany);
-  assert.throws(() => parse(`[${many('[]', maxJsonValues / 2)}]`), tooMany);
-  assert.throws(() => parse(`{"x":["\\\\",${many('{}', maxJsonValues)}]}`), refusal(/values, more than/));
+  assert.equal((parse(`[${many('1', maxJsonMarks)}]`) as unknown[]).length, maxJsonMarks);
+  const tooMany = refusal(
+    new RegExp(`^of ${maxJsonMarks + 1} brackets and commas, more than ${maxJsonMarks}$`),
+  );
+  assert.throws(() => parse(`[${many('1', maxJsonMarks + 1)}]`), tooMany);
+  assert.throws(() => parse(`{${many('"a" : 1', maxJsonMarks + 1)}}`), tooMany);
+  assert.throws(() => parse(`[${many('[]', maxJsonMarks / 2)},0]`), tooMany);
+  assert.throws(() => parse(`{"x":["\\\\",${many('{}', maxJsonMarks)}]}`), refusal(/commas, more than/));
 });
 
 test('text may hold as many brackets and commas as it likes', () => {
-  const text = '{[,\\"'.repeat(maxJsonValues);
+  const text = '{[,\\"'.repeat(maxJsonMarks);
   assert.equal(parse(JSON.stringify(text)), text);
 });
 

@@ -1,8 +1,8 @@
 /** JSON of somebody who is not trusted: counted before it is read, because what reads it does nothing else meanwhile. */
 import { EngineError, messageOf } from './errors.ts';
 
-/** An index of every platform there is has some thousands. A million take the daemon seconds, and fit into a few kilobytes of gzip. */
-export const maxJsonValues = 50_000;
+/** An index of every platform there is has some thousands. Millions take the daemon seconds, and fit into a few kilobytes of gzip. */
+export const maxJsonMarks = 50_000;
 /** Real documents are ten deep at most. */
 export const maxJsonDepth = 64;
 
@@ -15,9 +15,9 @@ const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
 /**
- * Reads JSON of at most `maxJsonValues` values and `maxJsonDepth` levels. How many bytes it may have is the caller's to bound, and so is
+ * Reads JSON of at most `maxJsonMarks` opening brackets and commas, which bounds its values, and of at most `maxJsonDepth` levels. How many bytes it may have is the caller's to bound, and so is
  * what may stand in it.
- * @throws EngineError data-loss that ends the sentence "it is": `not JSON: ...`, `of 2600000 values, more than 50000`
+ * @throws EngineError data-loss that ends the sentence "it is": `not JSON: ...`, `of 2600000 brackets and commas, more than 50000`
  */
 export function parseUntrustedJson(bytes: Uint8Array): unknown {
   checkStructure(bytes);
@@ -30,21 +30,21 @@ export function parseUntrustedJson(bytes: Uint8Array): unknown {
 
 /** In text that is not JSON it may miscount only behind the place at which the parser gives up. */
 function checkStructure(bytes: Uint8Array): void {
-  let values = 1;
+  let marks = 0;
   let depth = 0;
   for (let at = 0; at < bytes.length; at += 1) {
     const byte = bytes[at];
     if (byte === quote) at = endOfText(bytes, at);
-    else if (byte === comma) values += 1;
+    else if (byte === comma) marks += 1;
     else if (byte === openBrace || byte === openBracket) {
-      values += 1;
+      marks += 1;
       depth += 1;
       if (depth > maxJsonDepth)
         throw new EngineError('data-loss', `nested deeper than ${maxJsonDepth} levels`);
     } else if (byte === closeBrace || byte === closeBracket) depth -= 1;
   }
-  if (values > maxJsonValues)
-    throw new EngineError('data-loss', `of ${values} values, more than ${maxJsonValues}`);
+  if (marks > maxJsonMarks)
+    throw new EngineError('data-loss', `of ${marks} brackets and commas, more than ${maxJsonMarks}`);
 }
 
 /** Where the text ends that begins at `start`. Bytes of other characters than ASCII are never those of a quote. */

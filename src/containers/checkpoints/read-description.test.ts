@@ -34,7 +34,7 @@ test('what is wrong with a description is said, with its place', (t) => {
 test('more of it than can be read at once is refused', (t) => {
   assert.match(
     refusal(t, `{"a":[${'{},'.repeat(100_000)}{}]}`),
-    /config\.dump is not what it should be: "of 200004 values, more than/,
+    /config\.dump is not what it should be: "of 200003 brackets and commas, more than/,
   );
   assert.match(refusal(t, '['.repeat(1000)), /should be: "nested deeper than/);
 });
