@@ -10,7 +10,10 @@ import { updateContainer } from './update.ts';
 const request: LinuxResources = { cpuShares: 2, cpuQuotaUs: 50_000, hugepageLimits: [] };
 
 /** Updates a running container; `steps` fail where they are given an error. */
-async function update(steps: { readonly apply?: Error; readonly record?: Error; readonly undo?: Error }) {
+async function update(
+  steps: { readonly apply?: Error; readonly record?: Error; readonly undo?: Error },
+  asked: LinuxResources = request,
+) {
   const done: string[] = [];
   const step = (name: keyof typeof steps): void => {
     done.push(name);
@@ -31,7 +34,7 @@ async function update(steps: { readonly apply?: Error; readonly record?: Error; 
   };
   const { signal } = new AbortController();
   try {
-    await updateContainer(deps as unknown as ContainerDeps, container.id, request, signal);
+    await updateContainer(deps as unknown as ContainerDeps, container.id, asked, signal);
   } catch (error) {
     return { done, message: messageOf(EngineError.from(error)) };
   }
@@ -53,4 +56,11 @@ test('limits that cannot be recorded are not in force', async () => {
   assert.deepEqual(await update({ record }), { done, message: 'the disk is full' });
   const message = 'the disk is full; and undoing it failed: it has ended';
   assert.deepEqual(await update({ record, undo: new Error('it has ended') }), { done, message });
+});
+
+test('the oom_score_adj of a process that runs stays: another one is not recorded, none is refused', async () => {
+  const done = ['apply', 'record'];
+  assert.deepEqual(await update({}, { ...request, oomScoreAdj: 500 }), { done, message: undefined });
+  const message = 'oom_score_adj: 5000 is not between -1000 and 1000';
+  assert.deepEqual(await update({}, { ...request, oomScoreAdj: 5000 }), { done: [], message });
 });

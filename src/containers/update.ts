@@ -3,10 +3,11 @@ import type { ContainerId } from '../lib/ids.ts';
 import type { LinuxResources } from '../sandbox/pod-config.ts';
 import { isAlive, type Container } from './container.ts';
 import type { ContainerDeps } from './deps.ts';
+import { checkOomScoreAdj } from './spec/oom-score.ts';
 import { mergeResources } from './spec/resources.ts';
 
 /**
- * Changes the limits of a container: those that the request names, the others stay. All of them or none: if the
+ * Changes the limits of a container: those that the request names, the others stay, and so does its oom_score_adj. All of them or none: if the
  * kernel refuses one, or they cannot be recorded, what was in force before is so again. Plugins may change the request
  * first, and with it other containers: no lock is held then.
  *
@@ -35,9 +36,11 @@ function living(deps: ContainerDeps, id: ContainerId): Container {
 export async function applyLimits(
   deps: ContainerDeps,
   id: ContainerId,
-  request: LinuxResources,
+  { oomScoreAdj, ...request }: LinuxResources,
   signal: AbortSignal,
 ): Promise<Container> {
+  // The kubelet sends it with every update. It is the first process's from its start, and others have inherited it or set their own.
+  checkOomScoreAdj(oomScoreAdj);
   using _ = await deps.store.locks.acquire(id, signal);
   const container = living(deps, id);
   const resources = mergeResources(container.resources, request);

@@ -32,9 +32,14 @@ test('resources: runtimes in Go need more memory than crun', () => {
   });
 });
 
-test('resources: without the hugetlb controller page limits are left out', () => {
-  const resources = { hugepageLimits: [{ pageSize: '2MB', limitBytes: 2 * mebibyte }] };
-  assert.deepEqual(buildResources(resources, { ...sampleHost, hugepageSizes: [] }), {});
+test('resources: without the hugetlb controller only page limits of zero are left out', () => {
+  const host = { ...sampleHost, hugepageSizes: [] };
+  const limits = (limitBytes: number) => ({ hugepageLimits: [{ pageSize: '2MB', limitBytes }] });
+  assert.deepEqual(buildResources(limits(0), host), {});
+  assert.throws(() => buildResources(limits(2 * mebibyte), host), {
+    kind: 'failed-precondition',
+    message: /^hugepage_limits: .*hugetlb/,
+  });
 });
 
 test('resources: an update keeps what it does not name', () => {

@@ -143,12 +143,10 @@ function buildHugepages({ hugepageLimits }: LinuxResources, host: HostFacts): Hu
     checkRange('hugepage_limits.limit', limitBytes, [0, Number.MAX_SAFE_INTEGER]);
     if (host.hugepageSizes.includes(pageSize)) {
       limits.push({ pageSize, limit: limitBytes });
-    } else if (host.hugepageSizes.length > 0 && limitBytes > 0) {
+    } else if (limitBytes > 0) {
       const known = host.hugepageSizes.join(', ');
-      throw new EngineError(
-        'failed-precondition',
-        `hugepage_limits: the node has pages of ${known}, not of ${pageSize}`,
-      );
+      const why = known === '' ? 'has no hugetlb controller' : `has pages of ${known}, not of ${pageSize}`;
+      throw new EngineError('failed-precondition', `hugepage_limits: the node ${why}`);
     }
   }
   return limits;
