@@ -8,6 +8,8 @@ import { startProcess, type ExecDeps } from './exec.ts';
 
 /** CVE-2022-1708, CVE-2022-31030: a process that never stops writing must not fill the daemon's memory. */
 const maxOutputBytes = 16 * 1024 * 1024;
+/** The cap is a multiple of it. */
+const pieceBytes = 64 * 1024;
 
 export interface ExecSyncRequest {
   readonly id: ContainerId;
@@ -17,8 +19,9 @@ export interface ExecSyncRequest {
 }
 
 export interface ExecSyncResult {
-  readonly stdout: Buffer;
-  readonly stderr: Buffer;
+  /** In pieces: it may be long, and each copy of it counts. */
+  readonly stdout: readonly Buffer[];
+  readonly stderr: readonly Buffer[];
   readonly exitCode: number;
 }
 
@@ -59,16 +62,27 @@ export async function execSync(
   }
 }
 
-async function collect(stream: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
+/** In pieces of one size: a process that writes byte after byte would else leave an object for each. */
+async function collect(stream: Readable): Promise<Buffer[]> {
+  const pieces: Buffer[] = [];
+  let piece = Buffer.alloc(0);
+  let used = 0;
   let bytes = 0;
   stream.on('data', (chunk: Buffer) => {
-    const room = maxOutputBytes - bytes;
-    if (room > 0) chunks.push(chunk.length > room ? chunk.subarray(0, room) : chunk);
-    bytes += chunk.length;
+    for (let at = 0; at < chunk.length && bytes < maxOutputBytes;) {
+      if (used === piece.length) {
+        piece = Buffer.allocUnsafeSlow(pieceBytes);
+        pieces.push(piece);
+        used = 0;
+      }
+      const copied = chunk.copy(piece, used, at);
+      at += copied;
+      used += copied;
+      bytes += copied;
+    }
   });
   await finished(stream).catch(() => undefined);
-  return Buffer.concat(chunks);
+  return [...pieces.slice(0, -1), piece.subarray(0, used)];
 }
 
 function timedOut(id: ContainerId, command: readonly string[], timeoutMs: number): EngineError {

@@ -1,7 +1,10 @@
 /** Lists as bytes: the kubelet asks for them every second, and most of what they tell is as it was. */
 import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
 
-/** The service of the CRI. Its lists of pods and containers are answered in bytes, as `listEncoder` makes them, its streams as `pages` does. */
+/**
+ * The service of the CRI. Answered in bytes are the lists of pods and containers, as `listEncoder` makes them, what streams, as `pages`
+ * does, and the outputs of commands.
+ */
 export const runtimeService = {
   ...RuntimeServiceService,
   listContainers: answeredInBytes(RuntimeServiceService.listContainers),
@@ -11,6 +14,7 @@ export const runtimeService = {
   streamContainerStats: answeredInBytes(RuntimeServiceService.streamContainerStats),
   streamPodSandboxStats: answeredInBytes(RuntimeServiceService.streamPodSandboxStats),
   streamPodSandboxMetrics: answeredInBytes(RuntimeServiceService.streamPodSandboxMetrics),
+  execSync: answeredInBytes(RuntimeServiceService.execSync),
 };
 
 /** The service of the CRI for images, its stream answered in bytes. */

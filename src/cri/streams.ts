@@ -2,13 +2,13 @@
 import { attachContainer } from '../containers/attach.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import { execInContainer, type ExecDeps } from '../containers/exec.ts';
-import { execSync, type ExecSyncResult } from '../containers/exec-sync.ts';
+import { execSync } from '../containers/exec-sync.ts';
 import { EngineError } from '../lib/errors.ts';
 import type { SandboxStore } from '../sandbox/sandbox.ts';
 import type { ConnectPort } from '../streaming/port-forward.ts';
 import type { StreamingServer } from '../streaming/server.ts';
+import { encodeExecSync } from './exec-sync-response.ts';
 import type { RuntimeHandlers } from './handlers.ts';
-import { maxMessageBytes } from './pages.ts';
 import { integer, requiredText } from './translate/fields.ts';
 
 export interface StreamHandlerDeps {
@@ -35,7 +35,7 @@ export function streamHandlers(
     async execSync({ containerId, cmd, timeout }, signal) {
       const { id } = store.mustFind(requiredText(containerId, 'container_id'));
       const timeoutMs = Math.max(0, integer(timeout, 'timeout')) * 1000;
-      return fitMessage(await execSync(deps.exec, { id, command: command(cmd), timeoutMs }, signal));
+      return encodeExecSync(await execSync(deps.exec, { id, command: command(cmd), timeoutMs }, signal));
     },
     async exec(request) {
       const { id } = runningContainer(deps, request.containerId);
@@ -77,22 +77,6 @@ export function streamHandlers(
       };
     },
   };
-}
-
-/** What clients take in one message, but for the few bytes around the two outputs. */
-const maxOutputBytes = maxMessageBytes - 64;
-
-/**
- * Each output may be as long as a whole message: the longer one is cut, rather than that the client gets neither them
- * nor the exit code.
- */
-function fitMessage<Result extends ExecSyncResult>(result: Result): Result {
-  const { stdout, stderr } = result;
-  if (stdout.length + stderr.length <= maxOutputBytes) return result;
-  const shorter = Math.min(stdout.length, stderr.length, maxOutputBytes / 2);
-  const longer = maxOutputBytes - shorter;
-  const [ofStdout, ofStderr] = stdout.length >= stderr.length ? [longer, shorter] : [shorter, longer];
-  return { ...result, stdout: stdout.subarray(0, ofStdout), stderr: stderr.subarray(0, ofStderr) };
 }
 
 function command(words: readonly string[]): readonly string[] {

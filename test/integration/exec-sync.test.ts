@@ -39,21 +39,31 @@ describe('ExecSync', { timeout: 120_000 }, () => {
 
   const run = async (script: string, timeoutMs: number, signal = never) =>
     await execSync(deps, { id, command: ['sh', '-c', script], timeoutMs }, signal);
+  const bytesOf = (chunks: readonly Buffer[]): number => Buffer.concat(chunks).length;
   const left = (): readonly string[] => readdirSync(bundle).filter((name) => name.startsWith('exec-'));
 
   test('CVE-2022-1708, CVE-2022-31030: what is written beyond 16 MiB is dropped, on each output', async () => {
     const script = 'yes | head -c 25000000; yes | head -c 20000000 >&2; exit 3';
     const { stdout, stderr, exitCode } = await run(script, 0);
-    assert.equal(stdout.length, maxOutputBytes);
-    assert.equal(stderr.length, maxOutputBytes);
+    assert.equal(bytesOf(stdout), maxOutputBytes);
+    assert.equal(bytesOf(stderr), maxOutputBytes);
     assert.equal(exitCode, 3);
+  });
+
+  test('an output is whole and in order, however it was written', async () => {
+    const numbers = Array.from({ length: 30_000 }, (_, at) => `${at + 1}\n`).join('');
+    const { stdout, stderr, exitCode } = await run('seq 30000; for i in 1 2 3; do echo $i >&2; done', 0);
+    assert.equal(Buffer.concat(stdout).toString('utf8'), numbers);
+    assert.equal(Buffer.concat(stderr).toString('utf8'), '1\n2\n3\n');
+    assert.equal(exitCode, 0);
+    assert.equal(bytesOf((await run('true', 0)).stdout), 0);
   });
 
   test('exec probe that hangs (containerd#7802): it is killed with all it started, and the next probe does not wait', async () => {
     const script = `trap '' TERM; setsid sleep 4001 & sleep 4002 & exec sleep 4003`;
     for (let round = 0; round < 3; round += 1) {
       await assert.rejects(run(script, 300), { kind: 'deadline-exceeded', message: /timed out after 0.3 s/ });
-      assert.equal((await run('echo alive', 10_000)).stdout.toString('utf8'), 'alive\n');
+      assert.equal(Buffer.concat((await run('echo alive', 10_000)).stdout).toString('utf8'), 'alive\n');
     }
     assert.deepEqual(sleepers(['4002', '4003']), []);
     assert.deepEqual(left(), []);
