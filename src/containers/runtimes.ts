@@ -37,6 +37,8 @@ export interface RuntimesOptions {
   readonly writeLimits: (cgroupsPath: string, change: LimitChange) => Promise<PutBack | undefined>;
   /** Notes the limits of a container's cgroup, so that they can be put back after the runtime has changed them. */
   readonly keepLimits: (cgroupsPath: string, change: LimitChange) => PutBack;
+  /** Takes the quota of a container's cgroup away, of cgroup v1. */
+  readonly liftCpuQuota: (cgroupsPath: string) => Promise<void>;
 }
 
 const reopenTimeoutMs = 10_000;
@@ -102,7 +104,9 @@ export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime
         : undefined;
       if (written !== undefined) return written;
       const putBack = options.keepLimits(cgroupsPath, change);
-      return await updateByRuntime(deps, { id, change, cgroupVersion: host.cgroupVersion, putBack });
+      const liftCpuQuota = async (): Promise<void> => await options.liftCpuQuota(cgroupsPath);
+      const { cgroupVersion } = host;
+      return await updateByRuntime(deps, { id, change, cgroupVersion, putBack, liftCpuQuota });
     },
     async reopenLog(container) {
       if (container.logPath === undefined) return;

@@ -5,6 +5,7 @@ import { updateContainer } from '../oci/runtime.ts';
 import type { RuntimeDeps } from '../oci/runtime-call.ts';
 import type { CpuResources, LinuxResources, MemoryResources } from '../oci/spec-types.ts';
 import type { LimitChange } from './runtimes.ts';
+import { takesQuotaAway, withoutQuota } from './spec/resources.ts';
 
 interface RuntimeUpdate {
   readonly id: string;
@@ -12,6 +13,8 @@ interface RuntimeUpdate {
   readonly cgroupVersion: 'v1' | 'v2';
   /** Writes the limits that the cgroup has now into its files again. */
   readonly putBack: PutBack;
+  /** Takes the quota away where the runtime cannot. */
+  readonly liftCpuQuota: () => Promise<void>;
 }
 
 /**
@@ -20,22 +23,40 @@ interface RuntimeUpdate {
  */
 export async function updateByRuntime(deps: RuntimeDeps, update: RuntimeUpdate): Promise<PutBack> {
   const { id, change, putBack } = update;
-  const resources = resourcesBefore(change, defaultShares(deps, update));
+  const before = resourcesBefore(change, defaultShares(deps, update));
+  const [resources, isQuotaOurs] = whatRuntimeTakes(deps, update, change.after);
   const undo = async (): Promise<void> => {
     await using files = new AsyncDisposableStack();
     files.defer(putBack);
     try {
-      await updateContainer(deps, { id, resources });
+      await updateContainer(deps, { id, resources: whatRuntimeTakes(deps, update, before)[0] });
     } catch (error) {
-      // Without systemd the files alone say what is in force (crun 1.8 cannot take a quota away with cgroup v1).
+      // Without systemd the files alone say what is in force.
       if (deps.runtime.systemdCgroup) throw error;
     }
   };
   await using failed = new AsyncDisposableStack();
   failed.defer(undo);
-  await updateContainer(deps, { id, resources: change.after });
+  await updateContainer(deps, { id, resources });
+  if (isQuotaOurs) await update.liftCpuQuota();
   failed.move();
   return undo;
+}
+
+/**
+ * crun 1.8 cannot take a quota away with cgroup v1: it writes -1 as an unsigned number. What is left out for it is to be done by us, except
+ * under systemd, which has to be told by the runtime, and where there was none.
+ */
+function whatRuntimeTakes(
+  { runtime }: RuntimeDeps,
+  { change, cgroupVersion }: RuntimeUpdate,
+  resources: LinuxResources,
+): [resources: LinuxResources, isQuotaOurs: boolean] {
+  if (runtime.kind !== 'crun' || cgroupVersion !== 'v1' || !takesQuotaAway(resources))
+    return [resources, false];
+  const hadQuota = (change.before.cpu?.quota ?? -1) > 0;
+  if (hadQuota && runtime.systemdCgroup) return [resources, false];
+  return [withoutQuota(resources), hadQuota];
 }
 
 /** The shares that a runtime makes what the kernel begins with: 1024 with cgroup v1, a weight of 100 with v2. */

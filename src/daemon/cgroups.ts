@@ -15,6 +15,7 @@ import {
 } from '../cgroups/host.ts';
 import { keepLimits } from '../cgroups/keep-limits.ts';
 import { killCgroup } from '../cgroups/kill.ts';
+import { liftCpuQuota } from '../cgroups/lift-cpu-quota.ts';
 import { readOomKills } from '../cgroups/oom.ts';
 import { containerCgroup, parentPath, podCgroupParent } from '../cgroups/paths.ts';
 import type { PutBack } from '../cgroups/put-back.ts';
@@ -33,6 +34,7 @@ export interface EngineCgroups {
   /** Only in cgroups v2 that systemd does not manage: else limits go through the runtime, which knows v1's files and tells systemd. */
   readonly writeLimits: RuntimesOptions['writeLimits'];
   readonly keepLimits: RuntimesOptions['keepLimits'];
+  readonly liftCpuQuota: RuntimesOptions['liftCpuQuota'];
   /** Puts a monitor into the leaf of its own that all monitors share, outside of every pod. */
   readonly placeMonitor: (pid: number) => Promise<void>;
   /** The directory-independent path of a container's cgroup, for its stats. */
@@ -92,12 +94,11 @@ export function createEngineCgroups(host: HostCgroups, driver: CgroupDriver): En
       const path = driver === 'cgroupfs' ? cgroupsPath : delegatedCgroup(host, driver, scopeOf(cgroupsPath));
       return path === undefined ? undefined : await writeLimits(host, path, limits);
     },
-    keepLimits: (cgroupsPath, { after }) =>
-      keepLimits(
-        host,
-        new Set([pathOf(cgroupsPath), scopeOf(cgroupsPath)]),
-        Object.keys(after.unified ?? {}),
-      ),
+    keepLimits(cgroupsPath, { after }) {
+      const paths = new Set([pathOf(cgroupsPath), scopeOf(cgroupsPath)]);
+      return keepLimits(host, paths, Object.keys(after.unified ?? {}));
+    },
+    liftCpuQuota: async (cgroupsPath) => await liftCpuQuota(host, pathOf(cgroupsPath)),
     placeMonitor: monitorPlacer(host, driver),
     pathOf,
     podPath: (parent) => parentPath(driver, parent),

@@ -5,7 +5,8 @@ import type { Config } from '../config-schema.ts';
 import { createCheckpoints } from '../containers/checkpoints/processes.ts';
 import type { ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
-import type { ExecDeps } from '../containers/exec.ts';
+import { OutputRoom } from '../containers/command-output.ts';
+import type { ExecSyncDeps } from '../containers/exec-sync.ts';
 import { makeBoundMounts, removeBoundMounts, removeBoundVolumes } from '../containers/bound-mounts.ts';
 import { createContainerVolumes } from '../containers/container-volumes.ts';
 import { ContainerExits, type ExitSource } from '../containers/exits.ts';
@@ -69,7 +70,7 @@ export interface Engine {
   readonly parts: EngineParts;
   readonly sandboxes: SandboxDeps;
   readonly containers: ContainerDeps;
-  readonly exec: ExecDeps;
+  readonly exec: ExecSyncDeps;
   readonly usage: UsageDeps;
   /** Hears of ends once recovery has taken every container up. */
   readonly exits: ExitWatcher;
@@ -87,10 +88,11 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
   const onError = (error: unknown): void => log.error({ error: messageOf(error) }, 'watching containers');
   const exits = stack.use(new ExitWatcher({ poller: parts.poller, onError }, directories.exits));
   const runtimes = runtimesOptions(parts);
-  const exec: ExecDeps = {
+  const exec: ExecSyncDeps = {
     store: stores.containers,
     stateDirectory: directories.state,
     monitorDeps: (handler) => monitorDeps(runtimes, handler),
+    outputRoom: new OutputRoom(),
   };
   const containerExits = stack.use(new ContainerExits(exitSource(exits), () => containers, log));
   const plugins = enginePlugins(parts, () => containers, stack);
@@ -141,6 +143,7 @@ function runtimesOptions({
     stateDirectory: directories.state,
     writeLimits: cgroups.writeLimits,
     keepLimits: cgroups.keepLimits,
+    liftCpuQuota: cgroups.liftCpuQuota,
     conmon: {
       path: findProgram(config.runtime.conmon),
       exitDirectory: directories.exits,

@@ -130,6 +130,36 @@ describeNode('what containers ask for', {}, ({ cri, node, assertEmpty }) => {
       await removePod(cri, id);
     });
 
+  for (const runtimeHandler of ['crun', 'runc'])
+    test(`${runtimeHandler}: limits of CPU and memory are taken away in place`, async () => {
+      const config = podSpec(`unlimited-${runtimeHandler}`);
+      const { podSandboxId: id } = await cri.call<{ podSandboxId: string }>('RunPodSandbox', {
+        config,
+        runtimeHandler,
+      });
+      const resources = { cpuQuota: 50_000, cpuPeriod: 100_000, memoryLimitInBytes: 64 * 2 ** 20 };
+      const idle = await startIn(cri, { id, config }, idleSpec('idle', busybox, { linux: { resources } }));
+      const limit = async (v1: string, v2: string): Promise<string> =>
+        await run(idle, `cd /sys/fs/cgroup; cat ${v1} ${v2} 2>/dev/null`);
+      const quota = async () => await limit('cpu/cpu.cfs_quota_us', 'cpu.max');
+      assert.match(await quota(), /^50000\b/);
+      await cri.call('UpdateContainerResources', { containerId: idle, linux: { cpuQuota: -1 } });
+      assert.match(await quota(), /^(?:-1|max 100000)$/);
+      await cri.call('UpdateContainerResources', { containerId: idle, linux: { memoryLimitInBytes: -1 } });
+      assert.match(
+        await limit('memory/memory.limit_in_bytes', 'memory.max'),
+        /^(?:9223372036854771712|max)$/,
+      );
+      await cri.call('UpdateContainerResources', { containerId: idle, linux: { cpuQuota: 20_000 } });
+      assert.match(await quota(), /^20000\b/);
+      await startIn(
+        cri,
+        { id, config },
+        idleSpec('free', busybox, { linux: { resources: { cpuQuota: -1 } } }),
+      );
+      await removePod(cri, id);
+    });
+
   test('nothing is left', async () => {
     await removePod(cri, pod.id);
     for (const name of ['stops', 'groups'])

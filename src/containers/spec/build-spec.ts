@@ -11,7 +11,7 @@ import { buildMounts } from './mounts.ts';
 import { buildNamespaces } from './namespaces.ts';
 import { buildPathProtection } from './paths.ts';
 import { buildProcess } from './process.ts';
-import { buildResources } from './resources.ts';
+import { buildFirstResources } from './resources.ts';
 import { buildSeccomp } from './seccomp.ts';
 import { selinuxLabels } from './selinux.ts';
 import type { SpecInput } from './spec-input.ts';
@@ -60,7 +60,7 @@ function buildLinux(input: SpecInput, capabilities: readonly string[]): Spec['li
   const labels = selinuxLabels(security, pod.security, host.selinuxEnabled);
   const resources: OciResources = {
     devices: rules,
-    ...buildResources(container.linux.resources, host),
+    ...buildFirstResources(container.linux.resources, host),
     ...(input.defaults.pidsLimit === undefined ? {} : { pids: { limit: input.defaults.pidsLimit } }),
   };
   return {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { buildResources, mergeResources } from './resources.ts';
+import { buildFirstResources, buildResources, mergeResources } from './resources.ts';
 import { sampleHost } from './testing/sample-input.ts';
 
 const mebibyte = 1024 * 1024;
@@ -39,6 +39,17 @@ test('resources: without the hugetlb controller only page limits of zero are lef
   assert.throws(() => buildResources(limits(2 * mebibyte), host), {
     kind: 'failed-precondition',
     message: /^hugepage_limits: .*hugetlb/,
+  });
+});
+
+test('resources: a new cgroup of v1 has no quota that is to be taken away', () => {
+  const resources = { hugepageLimits: [], cpuShares: 2, cpuQuotaUs: -1 };
+  assert.deepEqual(buildFirstResources(resources, sampleHost).cpu, { shares: 2, quota: -1 });
+  const host = { ...sampleHost, cgroupVersion: 'v1' } as const;
+  assert.deepEqual(buildFirstResources(resources, host), { cpu: { shares: 2 } });
+  assert.deepEqual(buildFirstResources({ ...resources, cpuQuotaUs: 5000 }, host).cpu, {
+    shares: 2,
+    quota: 5000,
   });
 });
 

@@ -33,6 +33,27 @@ export function buildResources(resources: LinuxResources, host: HostFacts): OciR
   };
 }
 
+/**
+ * The same for a cgroup that is still to be made. With cgroup v1 it begins without a quota, which crun 1.8 cannot be told.
+ *
+ * @throws EngineError as buildResources
+ */
+export function buildFirstResources(resources: LinuxResources, host: HostFacts): OciResources {
+  const built = buildResources(resources, host);
+  return host.cgroupVersion === 'v1' && takesQuotaAway(built) ? withoutQuota(built) : built;
+}
+
+/** Whether there is to be no quota, in so many words. */
+export function takesQuotaAway({ cpu }: OciResources): boolean {
+  return (cpu?.quota ?? 0) < 0;
+}
+
+/** What a quota is to be is not said. */
+export function withoutQuota({ cpu, ...rest }: OciResources): OciResources {
+  const { quota: _, ...others } = cpu ?? {};
+  return { ...rest, cpu: others };
+}
+
 /** What is in force after an update: its values where it has any, else the old ones; maps and lists by their keys. */
 export function mergeResources(current: LinuxResources, update: LinuxResources): LinuxResources {
   const given = Object.fromEntries(Object.entries(update).filter(([, value]) => value !== undefined));

@@ -13,7 +13,7 @@ import type { HostFacts } from '../host-facts.ts';
 import { invalidField } from '../invalid-field.ts';
 import { buildOomScoreAdj } from '../oom-score.ts';
 import { checkArgs } from '../process.ts';
-import { buildResources } from '../resources.ts';
+import { buildFirstResources } from '../resources.ts';
 import { adjustDevices, cdiDevices } from './devices.ts';
 import { adjustEnv } from './env.ts';
 import { changedList, changedMap } from './entries.ts';
@@ -119,7 +119,7 @@ function adjustLinux({ spec, adjustment, resources, cdi, joined, pod, host }: Ad
   return {
     ...plain,
     namespaces: adjustNamespaces(linux.namespaces, adjustment.namespaces, joined),
-    resources: { ...linux.resources, devices: rules, ...buildResources(resources, host) },
+    resources: { ...linux.resources, devices: rules, ...buildFirstResources(resources, host) },
     ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
     ...(devices.length === 0 ? {} : { devices }),
     ...(Object.keys(sysctl).length === 0 ? {} : { sysctl }),
