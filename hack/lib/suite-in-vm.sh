@@ -10,8 +10,9 @@ suite_in_vm() {
   shift
   # Node strips types by WebAssembly, which emulated processors sometimes break while it is being optimised.
   hack/vm "${vm[@]}" --disk "$disk" node --liftoff-only "$@" "--logs=$inside" || status=$?
-  # What the VM wrote stays on its disk; one that was switched off has left its bitmaps behind.
-  debugfs -c -R "rdump $inside $logs" "$disk" 2>/dev/null || true
+  # What the VM wrote stays on its disk; one that was switched off has left its last in the journal.
+  e2fsck -p "$disk" >/dev/null 2>&1 || true
+  debugfs -R "rdump $inside $logs" "$disk" 2>/dev/null || true
   rm -f "$disk"
   say "logs of the VM: $logs/${inside##*/}"
   return "$status"
