@@ -1,15 +1,13 @@
-import type { Readable } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import { startPatientTimer } from '../lib/patient-timer.ts';
 import { phase } from '../telemetry/traces/phase.ts';
+import { collectOutput, type OutputRoom } from './command-output.ts';
 import { startProcess, type ExecDeps } from './exec.ts';
 
-/** CVE-2022-1708, CVE-2022-31030: a process that never stops writing must not fill the daemon's memory. */
-const maxOutputBytes = 16 * 1024 * 1024;
-/** The cap is a multiple of it. */
-const pieceBytes = 64 * 1024;
+export interface ExecSyncDeps extends ExecDeps {
+  readonly outputRoom: OutputRoom;
+}
 
 export interface ExecSyncRequest {
   readonly id: ContainerId;
@@ -26,13 +24,14 @@ export interface ExecSyncResult {
 }
 
 /**
- * Runs a command to its end. What it writes beyond 16 MiB on either output is read and dropped, without an error. When the
- * time is over, or the client leaves, the command and everything it started is killed.
+ * Runs a command to its end. What it writes beyond 16 MiB on either output is read and dropped, without an error, and so is what it
+ * writes beyond 1 MiB while other commands fill the room for more. When the time is over, or the client leaves, the command and
+ * everything it started is killed.
  *
  * @throws EngineError deadline-exceeded, cancelled, not-found, failed-precondition, or why it did not start
  */
 export async function execSync(
-  deps: ExecDeps,
+  deps: ExecSyncDeps,
   { id, command, timeoutMs }: ExecSyncRequest,
   signal: AbortSignal,
 ): Promise<ExecSyncResult> {
@@ -40,7 +39,8 @@ export async function execSync(
   const session = await phase('start', () =>
     startProcess(deps, { id, command, terminal: false, stdin: false }),
   );
-  const outputs = Promise.all([collect(session.stdout), collect(session.stderr)]);
+  using claim = deps.outputRoom.claim();
+  const outputs = Promise.all([collectOutput(session.stdout, claim), collectOutput(session.stderr, claim)]);
   const stopped = Promise.withResolvers<never>();
   const onAbort = (): void => stopped.reject(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -60,29 +60,6 @@ export async function execSync(
     session.stdout.destroy();
     session.stderr.destroy();
   }
-}
-
-/** In pieces of one size: a process that writes byte after byte would else leave an object for each. */
-async function collect(stream: Readable): Promise<Buffer[]> {
-  const pieces: Buffer[] = [];
-  let piece = Buffer.alloc(0);
-  let used = 0;
-  let bytes = 0;
-  stream.on('data', (chunk: Buffer) => {
-    for (let at = 0; at < chunk.length && bytes < maxOutputBytes;) {
-      if (used === piece.length) {
-        piece = Buffer.allocUnsafeSlow(pieceBytes);
-        pieces.push(piece);
-        used = 0;
-      }
-      const copied = chunk.copy(piece, used, at);
-      at += copied;
-      used += copied;
-      bytes += copied;
-    }
-  });
-  await finished(stream).catch(() => undefined);
-  return [...pieces.slice(0, -1), piece.subarray(0, used)];
 }
 
 function timedOut(id: ContainerId, command: readonly string[], timeoutMs: number): EngineError {

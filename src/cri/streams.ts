@@ -1,8 +1,8 @@
 /** ExecSync, and the RPCs that hand out a URL: Exec, Attach, PortForward. */
 import { attachContainer } from '../containers/attach.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
-import { execInContainer, type ExecDeps } from '../containers/exec.ts';
-import { execSync } from '../containers/exec-sync.ts';
+import { execInContainer } from '../containers/exec.ts';
+import { execSync, type ExecSyncDeps } from '../containers/exec-sync.ts';
 import { EngineError } from '../lib/errors.ts';
 import type { SandboxStore } from '../sandbox/sandbox.ts';
 import type { ConnectPort } from '../streaming/port-forward.ts';
@@ -13,7 +13,7 @@ import { integer, requiredText } from './translate/fields.ts';
 
 export interface StreamHandlerDeps {
   readonly containers: ContainerDeps;
-  readonly exec: ExecDeps;
+  readonly exec: ExecSyncDeps;
   readonly sandboxes: SandboxStore;
   readonly streaming: StreamingServer;
   /** Connects to a port on the loopback address of a pod. */

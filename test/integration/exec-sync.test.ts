@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { execSync } from '../../src/containers/exec-sync.ts';
-import type { ExecDeps } from '../../src/containers/exec.ts';
+import { OutputRoom } from '../../src/containers/command-output.ts';
+import { execSync, type ExecSyncDeps } from '../../src/containers/exec-sync.ts';
 import type { ContainerId } from '../../src/lib/ids.ts';
 import { createContainer } from '../../src/oci/monitor.ts';
 import { deleteContainer, startContainer } from '../../src/oci/runtime.ts';
@@ -16,7 +16,7 @@ const maxOutputBytes = 16 * 1024 * 1024;
 
 describe('ExecSync', { timeout: 120_000 }, () => {
   let fixture: OciFixture;
-  let deps: ExecDeps;
+  let deps: ExecSyncDeps;
   let bundle = '';
 
   before(async () => {
@@ -29,8 +29,8 @@ describe('ExecSync', { timeout: 120_000 }, () => {
     mkdirSync(stateDirectory);
     symlinkSync(join(fixture.directory, 'bundles'), join(stateDirectory, 'containers'));
     const record = { id, runtimeHandler: '', state: { name: 'running', processes } };
-    const store = { mustFind: () => record } as unknown as ExecDeps['store'];
-    deps = { store, stateDirectory, monitorDeps: () => fixture.deps };
+    const store = { mustFind: () => record } as unknown as ExecSyncDeps['store'];
+    deps = { store, stateDirectory, monitorDeps: () => fixture.deps, outputRoom: new OutputRoom() };
   });
   after(async () => {
     await deleteContainer(fixture.deps, { id, force: true });
