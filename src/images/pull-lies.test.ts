@@ -128,7 +128,7 @@ describe('a registry that lies', () => {
       more();
       return true;
     });
-    await assertRefused(context, reference, { kind: 'data-loss', message: /larger than 8388608 bytes/ });
+    await assertRefused(context, reference, { kind: 'data-loss', message: /larger than 4194304 bytes/ });
   });
 
   test('about a config: not JSON, another number of layers, another DiffID, another size', async () => {
