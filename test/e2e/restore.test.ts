@@ -156,6 +156,20 @@ describeNode('restoring checkpoints', options, ({ cri, node }) => {
     await assertNothingLeft(empty);
   });
 
+  test('its oom_score_adj is its own, not that of the daemon', async () => {
+    const daemon = `/proc/${node.daemon.pid}/oom_score_adj`;
+    const before = readFileSync(daemon, 'utf8');
+    writeFileSync(daemon, '300');
+    try {
+      const id = await start(containerSpec('scored', archive, { linux }));
+      assert.equal(await shell(id, 'cat /proc/1/oom_score_adj'), '0');
+      await remove(id);
+    } finally {
+      writeFileSync(daemon, before);
+    }
+    await assertNothingLeft(empty);
+  });
+
   test('restores in several pods at once, some of which fail, do not take layers from each other', async () => {
     const pods = await Promise.all(
       ['first', 'second', 'other'].map(async (name) => await runPod(cri, `restored-${name}`)),
