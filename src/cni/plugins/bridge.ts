@@ -98,8 +98,12 @@ export class BridgePlugin implements InProcessPlugin {
     } else if (!config.disableContainerInterface) {
       await setLink(pod, { index: link.index, up: true });
     }
-    if (!config.disableContainerInterface) await untilUp(deps, host.name);
-    await showPresentMacs(deps, config, host, result);
+    const port = await (config.disableContainerInterface
+      ? getLink(deps.route, host.name)
+      : untilUp(deps, host.name));
+    const present = await getLink(deps.route, config.bridge);
+    // A bridge without an address of its own changes its MAC address with its ports.
+    result.interfaces.splice(0, 2, describe(config.bridge, present?.mac), describe(host.name, port?.mac));
     if (hasDns(config.dns)) result.dns = withoutEmpty(config.dns);
     undo.move();
     return result;
@@ -237,25 +241,14 @@ function describe(name: string, mac: string | undefined): CniInterface {
   return { name, ...(mac === undefined ? {} : { mac }) };
 }
 
-/** A bridge without an address of its own changes its MAC address with its ports. */
-async function showPresentMacs(
-  deps: PluginDeps,
-  config: BridgeConfig,
-  host: Link,
-  result: CniResult,
-): Promise<void> {
-  for (const [index, name] of [config.bridge, host.name].entries()) {
-    result.interfaces[index] = describe(name, (await getLink(deps.route, name))?.mac);
-  }
-}
-
 /** A port forwards once the kernel has seen the carrier of both ends, mostly before the answer to setting it up. */
-async function untilUp(deps: PluginDeps, name: string): Promise<void> {
+async function untilUp(deps: PluginDeps, name: string): Promise<Link> {
   let state = 'gone';
   for (const pauseMs of carrierPausesMs) {
     if (pauseMs > 0) await delay(pauseMs);
-    state = (await getLink(deps.route, name))?.operState ?? 'gone';
-    if (state === 'up') return;
+    const link = await getLink(deps.route, name);
+    if (link?.operState === 'up') return link;
+    state = link?.operState ?? 'gone';
   }
   throw new EngineError('unavailable', `bridge port ${name} does not come up, it is ${state}`);
 }
