@@ -1,27 +1,4 @@
 /** Lists as bytes: the kubelet asks for them every second, and most of what they tell is as it was. */
-import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
-
-/**
- * The service of the CRI. Answered in bytes are the lists of pods and containers, as `listEncoder` makes them, what streams, as `pages`
- * does, and the outputs of commands.
- */
-export const runtimeService = {
-  ...RuntimeServiceService,
-  listContainers: answeredInBytes(RuntimeServiceService.listContainers),
-  streamContainers: answeredInBytes(RuntimeServiceService.streamContainers),
-  listPodSandbox: answeredInBytes(RuntimeServiceService.listPodSandbox),
-  streamPodSandboxes: answeredInBytes(RuntimeServiceService.streamPodSandboxes),
-  streamContainerStats: answeredInBytes(RuntimeServiceService.streamContainerStats),
-  streamPodSandboxStats: answeredInBytes(RuntimeServiceService.streamPodSandboxStats),
-  streamPodSandboxMetrics: answeredInBytes(RuntimeServiceService.streamPodSandboxMetrics),
-  execSync: answeredInBytes(RuntimeServiceService.execSync),
-};
-
-/** The service of the CRI for images, its stream answered in bytes. */
-export const imageService = {
-  ...ImageServiceService,
-  streamImages: answeredInBytes(ImageServiceService.streamImages),
-};
 
 export interface ListEncoder<R> {
   /** The message whose list holds this record alone. */
@@ -45,8 +22,4 @@ export function listEncoder<R extends object>(encodeOne: (record: R) => Uint8Arr
     return bytes;
   };
   return { one, all: (records) => Buffer.concat(records.map(one)) };
-}
-
-function answeredInBytes<Definition extends object>(definition: Definition) {
-  return { ...definition, responseSerialize: (bytes: Buffer): Buffer => bytes };
 }

@@ -1,5 +1,5 @@
 /** The shape of a face's handlers, taken from the generated service: an RPC without one does not compile. */
-import type { imageService, runtimeService } from './encoded-lists.ts';
+import type { imageService, runtimeService } from './services.ts';
 import type { StreamingHandler, UnaryHandler } from './interceptor.ts';
 
 type HandlerOf<Definition> = Definition extends {

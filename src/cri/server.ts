@@ -10,7 +10,6 @@ import {
 import { TraceServiceService } from '../gen/gantry/v1/traces.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import { isSocketServed } from '../lib/served-socket.ts';
-import { imageService, runtimeService } from './encoded-lists.ts';
 import type { ImageHandlers, RuntimeHandlers } from './handlers.ts';
 import {
   serverStreaming,
@@ -21,6 +20,7 @@ import {
 } from './interceptor.ts';
 import { maxMessageBytes } from './pages.ts';
 import { traceHandlers, type TraceHandlers } from './traces.ts';
+import { imageService, runtimeService } from './services.ts';
 
 const shutdownGraceMs = 5_000;
 
