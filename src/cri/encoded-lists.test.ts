@@ -6,32 +6,11 @@ import {
   StreamContainersResponse,
   StreamPodSandboxesResponse,
 } from '../gen/runtime/v1/api.ts';
-import { sampleContainer, sampleInput } from '../containers/spec/testing/sample-input.ts';
 import type { Container } from '../containers/container.ts';
-import { newContainerId, newSandboxId, parseDigest } from '../lib/ids.ts';
-import type { Sandbox } from '../sandbox/sandbox.ts';
+import { sampleContainerRecord, sampleSandboxRecord } from '../containers/testing/sample-records.ts';
 import { listEncoder } from './encoded-lists.ts';
 import { containerToWire } from './translate/container-status.ts';
 import { sandboxToWire } from './translate/sandbox-status.ts';
-
-const init = { pid: 1, startTicks: '1' };
-const common = { version: 1, runtimeHandler: 'crun', createdAtNs: '1700000000000000000', bootId: 'boot' };
-
-function container(): Container {
-  return {
-    ...common,
-    id: newContainerId(),
-    sandboxId: newSandboxId(),
-    config: sampleContainer,
-    imageId: parseDigest(`sha256:${'0'.repeat(64)}`),
-    imageReference: 'registry.example/web:1',
-    cgroupsPath: '/c',
-    stopSignal: 'SIGTERM',
-    user: { uid: 0, gid: 0, supplementalGroups: [] },
-    resources: { hugepageLimits: [] },
-    state: { name: 'created', processes: { monitor: init, process: init } },
-  };
-}
 
 test('a list is encoded as one message, each record once', () => {
   let encoded = 0;
@@ -39,7 +18,7 @@ test('a list is encoded as one message, each record once', () => {
     encoded += 1;
     return ListContainersResponse.encode({ containers: [containerToWire(one)] }).finish();
   });
-  const records = [container(), container(), container()];
+  const records = [sampleContainerRecord(), sampleContainerRecord(), sampleContainerRecord()];
   const whole = (list: readonly Container[]): Buffer =>
     Buffer.from(ListContainersResponse.encode({ containers: list.map(containerToWire) }).finish());
   assert.deepEqual(encode(records), whole(records));
@@ -58,19 +37,12 @@ test('a list is encoded as one message, each record once', () => {
 });
 
 test('the messages of streams have their lists in the same fields', () => {
-  const containers = { containers: [containerToWire(container())] };
+  const containers = { containers: [containerToWire(sampleContainerRecord())] };
   assert.deepEqual(
     StreamContainersResponse.decode(ListContainersResponse.encode(containers).finish()),
     containers,
   );
-  const sandbox: Sandbox = {
-    ...common,
-    id: newSandboxId(),
-    config: sampleInput.pod,
-    cgroup: { parent: '/', isOwn: true },
-    state: { name: 'ready', ips: [], namespaces: {} },
-  };
-  const items = [sandboxToWire(sandbox)];
+  const items = [sandboxToWire(sampleSandboxRecord())];
   assert.deepEqual(
     StreamPodSandboxesResponse.decode(ListPodSandboxResponse.encode({ items }).finish()).podSandboxes,
     items,

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openContainerStore } from '../containers/container.ts';
-import { sampleInput } from '../containers/spec/testing/sample-input.ts';
+import { sampleSandboxRecord } from '../containers/testing/sample-records.ts';
 import { ContainerEventType, PodSandboxState, type ContainerEventResponse } from '../gen/runtime/v1/api.ts';
 import { isKind } from '../lib/errors.ts';
-import { newSandboxId } from '../lib/ids.ts';
 import { RecordDatabase } from '../lib/records.ts';
-import { openSandboxStore, type Sandbox } from '../sandbox/sandbox.ts';
+import { openSandboxStore } from '../sandbox/sandbox.ts';
 import { eventHandlers } from './events.ts';
 
 const onListenerError = (error: unknown): void => assert.fail(String(error));
@@ -18,16 +17,7 @@ function openStores(database: RecordDatabase) {
   };
 }
 
-const sandbox: Sandbox = {
-  version: 1,
-  id: newSandboxId(),
-  config: sampleInput.pod,
-  runtimeHandler: 'crun',
-  createdAtNs: '1700000000000000000',
-  bootId: 'boot',
-  cgroup: { parent: '/', isOwn: true },
-  state: { name: 'not-ready', stoppedAtMs: 1_700_000_000_000 },
-};
+const sandbox = sampleSandboxRecord({ state: { name: 'not-ready', stoppedAtMs: 1_700_000_000_000 } });
 
 /** The stream, subscribed: an iteration subscribes when its first item is asked for. */
 function subscribe(stores: ReturnType<typeof openStores>, signal: AbortSignal) {

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openContainerStore } from '../containers/container.ts';
-import { sampleContainer, sampleInput } from '../containers/spec/testing/sample-input.ts';
+import { sampleInput } from '../containers/spec/testing/sample-input.ts';
+import { sampleContainerRecord, sampleSandboxRecord } from '../containers/testing/sample-records.ts';
 import {
   MetricType,
   type PodSandboxMetrics,
   StreamPodSandboxMetricsResponse,
 } from '../gen/runtime/v1/api.ts';
-import { newContainerId, newSandboxId, parseDigest } from '../lib/ids.ts';
 import { RecordDatabase } from '../lib/records.ts';
 import { openSandboxStore } from '../sandbox/sandbox.ts';
 import { CpuRates } from '../stats/cpu-rates.ts';
@@ -29,35 +29,24 @@ function makeNode(root: string, database: RecordDatabase, pods: number): UsageDe
   mkdirSync(join(root, 'c'));
   writeFileSync(join(root, 'c/memory.current'), '1000\n');
   writeFileSync(join(root, 'c/memory.stat'), 'anon 300\ninactive_file 400\n');
-  const common = { version: 1, runtimeHandler: 'crun', createdAtNs: '1700000000000000000', bootId: 'boot' };
   for (let index = 0; index < pods; index += 1) {
-    const sandboxId = newSandboxId();
     const metadata = { ...sampleInput.pod.metadata, name: `pod-${index}`, uid: `uid-${index}` };
-    sandboxes.add({
-      ...common,
-      id: sandboxId,
+    const sandbox = sampleSandboxRecord({
       config: { ...sampleInput.pod, metadata },
-      cgroup: { parent: '/', isOwn: true },
       state: { name: 'ready', ips: [], namespaces: { net: '/run/netns/x' } },
     });
+    sandboxes.add(sandbox);
     const process = { pid: 2 ** 30, startTicks: '1' };
-    containers.add({
-      ...common,
-      id: newContainerId(),
-      sandboxId,
-      config: sampleContainer,
-      imageId: parseDigest(`sha256:${'0'.repeat(64)}`),
-      imageReference: 'registry.example/web:1',
-      cgroupsPath: '/c',
-      stopSignal: 'SIGTERM',
-      user: { uid: 0, gid: 0, supplementalGroups: [] },
-      resources: { hugepageLimits: [] },
-      state: {
-        name: 'running',
-        processes: { monitor: process, process },
-        startedAtNs: '1700000000000000000',
-      },
-    });
+    containers.add(
+      sampleContainerRecord({
+        sandboxId: sandbox.id,
+        state: {
+          name: 'running',
+          processes: { monitor: process, process },
+          startedAtNs: '1700000000000000000',
+        },
+      }),
+    );
   }
   return {
     host: { layout: 'unified', root, controllers: [] },

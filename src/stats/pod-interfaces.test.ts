@@ -2,29 +2,15 @@ import assert from 'node:assert/strict';
 import { fstatSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { sampleInput } from '../containers/spec/testing/sample-input.ts';
-import { newSandboxId } from '../lib/ids.ts';
+import { sampleSandboxRecord } from '../containers/testing/sample-records.ts';
 import { temporaryDatabase } from '../lib/testing/temporary-database.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { PodInterfaces } from './pod-interfaces.ts';
 
 type ReadyState = Extract<Sandbox['state'], { readonly name: 'ready' }>;
 
-function podWith(state: Sandbox['state']): Sandbox {
-  return {
-    version: 1,
-    id: newSandboxId(),
-    config: sampleInput.pod,
-    runtimeHandler: 'crun',
-    createdAtNs: '1700000000000000000',
-    bootId: 'boot',
-    cgroup: { parent: '/', isOwn: true },
-    state,
-  };
-}
-
 function readyPod(namespaces: ReadyState['namespaces'] = { net: '/pinned' }): Sandbox {
-  return podWith({ name: 'ready', ips: [], namespaces });
+  return sampleSandboxRecord({ state: { name: 'ready', ips: [], namespaces } });
 }
 
 /** Stands for the file of the kernel. */
@@ -57,8 +43,14 @@ test('a pod’s file is opened once, and read anew each time', async (t) => {
 test('a pod in the node’s network, and one that is not ready, have none', async () => {
   using interfaces = new PodInterfaces(async () => assert.fail('nothing is to be opened'));
   assert.deepEqual(await interfaces.read(readyPod({})), []);
-  assert.deepEqual(await interfaces.read(podWith({ name: 'not-ready', stoppedAtMs: 1 })), []);
-  assert.deepEqual(await interfaces.read(podWith({ name: 'unknown', reason: 'busy' })), []);
+  assert.deepEqual(
+    await interfaces.read(sampleSandboxRecord({ state: { name: 'not-ready', stoppedAtMs: 1 } })),
+    [],
+  );
+  assert.deepEqual(
+    await interfaces.read(sampleSandboxRecord({ state: { name: 'unknown', reason: 'busy' } })),
+    [],
+  );
 });
 
 test('a namespace that cannot be entered is tried again', async (t) => {

@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { closeSync, mkdtempDisposableSync, openSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, before, describe, test } from 'node:test';
-import { sampleInput } from '../../src/containers/spec/testing/sample-input.ts';
-import { newSandboxId } from '../../src/lib/ids.ts';
+import { sampleSandboxRecord } from '../../src/containers/testing/sample-records.ts';
 import { NamespaceThread } from '../../src/linux/namespace-thread.ts';
 import { createVeth, getLink } from '../../src/linux/netlink/links.ts';
 import { RouteSocket } from '../../src/linux/netlink/socket.ts';
@@ -91,14 +90,5 @@ function connect(node: ThrowawayNetns, pod: ThrowawayNetns): void {
 }
 
 function podIn(netns: string): Sandbox {
-  return {
-    version: 1,
-    id: newSandboxId(),
-    config: sampleInput.pod,
-    runtimeHandler: 'crun',
-    createdAtNs: '1700000000000000000',
-    bootId: 'boot',
-    cgroup: { parent: '/', isOwn: true },
-    state: { name: 'ready', ips: [], namespaces: { net: netns } },
-  };
+  return sampleSandboxRecord({ state: { name: 'ready', ips: [], namespaces: { net: netns } } });
 }

@@ -4,8 +4,9 @@ import { after, before, describe, test } from 'node:test';
 import { cgroupOfProcess, detectHostCgroups } from '../../src/cgroups/host.ts';
 import { KeptFiles } from '../../src/cgroups/kept-files.ts';
 import { openContainerStore } from '../../src/containers/container.ts';
-import { sampleContainer, sampleInput } from '../../src/containers/spec/testing/sample-input.ts';
-import { newContainerId, newSandboxId, parseDigest } from '../../src/lib/ids.ts';
+import { sampleContainer } from '../../src/containers/spec/testing/sample-input.ts';
+import { sampleContainerRecord, sampleSandboxRecord } from '../../src/containers/testing/sample-records.ts';
+import { newContainerId, newSandboxId } from '../../src/lib/ids.ts';
 import { RecordDatabase } from '../../src/lib/records.ts';
 import { createContainer } from '../../src/oci/monitor.ts';
 import { deleteContainer, startContainer } from '../../src/oci/runtime.ts';
@@ -51,38 +52,32 @@ describe('usage of a pod with a running container', { timeout: 60_000 }, () => {
     });
     cgroup = cgroupOfProcess(host, processes.process.pid) ?? '';
     await startContainer(fixture.deps, { id: running });
-    const common = { version: 1, runtimeHandler: 'crun', createdAtNs: '1700000000000000000', bootId: 'boot' };
-    sandboxes.add({
-      ...common,
-      id: sandboxId,
-      config: sampleInput.pod,
-      cgroup: { parent: '/', isOwn: true },
-      state: { name: 'ready', ips: [], namespaces: { net: `/proc/${processes.process.pid}/ns/net` } },
-    });
-    const container = {
-      ...common,
-      sandboxId,
-      imageId: parseDigest(`sha256:${'0'.repeat(64)}`),
-      imageReference: 'registry.example/web:1',
-      cgroupsPath: cgroup,
-      stopSignal: 'SIGTERM',
-      user: { uid: 0, gid: 0, supplementalGroups: [] },
-      resources: { hugepageLimits: [], memoryLimitBytes: 64 * 1024 * 1024 },
-    };
-    containers.add({
-      ...container,
-      id: running,
-      config: sampleContainer,
-      state: { name: 'running', processes, startedAtNs: '1700000000000000000' },
-    });
-    const config = { ...sampleContainer, metadata: { name: 'gone', attempt: 0 } };
-    containers.add({
-      ...container,
-      id: ended,
-      config,
-      cgroupsPath: '/gantry-test-gone',
-      state: { name: 'exited', finishedAtNs: '1', exitCode: 0, reason: 'Completed' as const, message: '' },
-    });
+    sandboxes.add(
+      sampleSandboxRecord({
+        id: sandboxId,
+        state: { name: 'ready', ips: [], namespaces: { net: `/proc/${processes.process.pid}/ns/net` } },
+      }),
+    );
+    const resources = { hugepageLimits: [], memoryLimitBytes: 64 * 1024 * 1024 };
+    containers.add(
+      sampleContainerRecord({
+        id: running,
+        sandboxId,
+        cgroupsPath: cgroup,
+        resources,
+        state: { name: 'running', processes, startedAtNs: '1700000000000000000' },
+      }),
+    );
+    containers.add(
+      sampleContainerRecord({
+        id: ended,
+        sandboxId,
+        config: { ...sampleContainer, metadata: { name: 'gone', attempt: 0 } },
+        cgroupsPath: '/gantry-test-gone',
+        resources,
+        state: { name: 'exited', finishedAtNs: '1', exitCode: 0, reason: 'Completed', message: '' },
+      }),
+    );
     deps = {
       host,
       containers,
