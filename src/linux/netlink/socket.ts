@@ -72,8 +72,8 @@ const exchangeTurns = new Semaphore(exchangesAtOnce);
 const deletionTurns = new Semaphore(deletionsAtOnce);
 
 // One for all sockets: a receive copies what it read before anything else can run. What a thread of the pool writes is another one.
-let receiveBuffer: Buffer | undefined;
-let dumpBuffer: Buffer | undefined;
+const receiveBuffer = Buffer.allocUnsafeSlow(receiveBytes);
+const dumpBuffer = Buffer.allocUnsafeSlow(receiveBytes);
 
 /** A connection to one netlink family in one network namespace. It joins a group for one request's end only. */
 export class NetlinkSocket implements Disposable {
@@ -190,10 +190,9 @@ export class NetlinkSocket implements Disposable {
   #leave(group: number): void {
     if (!this.#isOpen) return;
     this.#setMembership(NETLINK_DROP_MEMBERSHIP, group);
-    const buffer = (receiveBuffer ??= Buffer.allocUnsafeSlow(receiveBytes));
     for (;;) {
       try {
-        recv(this.#fd, buffer, buffer.length, MSG_DONTWAIT);
+        recv(this.#fd, receiveBuffer, receiveBuffer.length, MSG_DONTWAIT);
       } catch (error) {
         // Said once for all that was lost.
         if (errnoOf(error) !== 'ENOBUFS') return;
@@ -226,8 +225,7 @@ export class NetlinkSocket implements Disposable {
 
   /** The kernel goes on with a dump, and may wait, while what it has so far is received. */
   async #receiveDumped(call: NetlinkCall): Promise<NetlinkMessage[]> {
-    const buffer = (dumpBuffer ??= Buffer.allocUnsafeSlow(receiveBytes));
-    const length = await this.#call(async () => await receiveInPool(this.#fd, buffer, MSG_TRUNC));
+    const length = await this.#call(async () => await receiveInPool(this.#fd, dumpBuffer, MSG_TRUNC));
     if (length < 0) {
       throw failure(
         call,
@@ -235,7 +233,7 @@ export class NetlinkSocket implements Disposable {
         `the answer was lost, or none came in ${receiveTimeoutSeconds} s`,
       );
     }
-    return decodeReceived(call, buffer, length);
+    return decodeReceived(call, dumpBuffer, length);
   }
 
   async #call<T>(work: () => Promise<T>): Promise<T> {
@@ -270,12 +268,8 @@ export class NetlinkSocket implements Disposable {
 
   #receive(call: NetlinkCall): NetlinkMessage[] {
     this.#mustBeOpen(call);
-    const buffer = (receiveBuffer ??= Buffer.allocUnsafeSlow(receiveBytes));
-    return decodeReceived(
-      call,
-      buffer,
-      retryInterrupted(() => receiveOrFail(this.#fd, buffer, call)),
-    );
+    const length = retryInterrupted(() => receiveOrFail(this.#fd, receiveBuffer, call));
+    return decodeReceived(call, receiveBuffer, length);
   }
 
   #mustBeOpen(call: NetlinkCall): void {
