@@ -169,7 +169,7 @@ function endedBadly(call: PluginCall, error: unknown): unknown {
 
 /** The error document is on standard output in practice; without one, what the program said last is all there is. */
 function failure(call: PluginCall, result: CommandResult, text: string): PluginError {
-  const document = readErrorDocument(text);
+  const document = readErrorDocument(result.stdout);
   const said = cut(result.stderr.trim() || text);
   if (document === undefined) {
     const how = result.exitCode === undefined ? `ended by ${result.signal}` : `exit code ${result.exitCode}`;
@@ -185,9 +185,9 @@ function failure(call: PluginCall, result: CommandResult, text: string): PluginE
   );
 }
 
-function readErrorDocument(text: string): z.output<typeof errorSchema> | undefined {
+function readErrorDocument(output: Buffer): z.output<typeof errorSchema> | undefined {
   try {
-    return errorSchema.safeParse(parseUntrustedJson(Buffer.from(text))).data;
+    return errorSchema.safeParse(parseUntrustedJson(output)).data;
   } catch {
     return undefined;
   }
