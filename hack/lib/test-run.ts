@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { planSuites, type Suite } from './test-plan.ts';
 import { sourcesOf } from './test-sources.ts';
 import { resultMark, type ResultLine } from './test-reporter.ts';
+import { exitMachineDied } from './vm-exit-status.ts';
 
 const root = join(import.meta.dirname, '../..');
 const logs = mkdtempSync(join(tmpdir(), 'gantry-test-'));
@@ -86,9 +87,6 @@ async function runCommand(
 
 const logNameOf = (name: string): string => name.replaceAll(/[^A-Za-z0-9.]+/g, '-').replace(/-$/, '');
 
-/** What hack/vm ends with when not its command but the machine failed, as emulation does now and then. */
-const machineDied = 125;
-
 async function runSuite(suite: Suite): Promise<Result> {
   let passed = 0;
   const failures: Result['failures'] = [];
@@ -120,7 +118,7 @@ async function runSuite(suite: Suite): Promise<Result> {
   const run = async () =>
     await runCommand(argv, logNameOf(suite.name), { timeoutMs: suite.timeoutMs, onLine });
   let ended = await run();
-  if (suite.host[0] === 'hack/vm' && ended.exitCode === machineDied) {
+  if (suite.host[0] === 'hack/vm' && ended.exitCode === exitMachineDied) {
     console.log(`${suite.name}: the virtual machine itself died; a new one is started, once`);
     passed = 0;
     failures.length = 0;

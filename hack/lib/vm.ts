@@ -17,9 +17,9 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bootMachine, type Machine, type Outcome } from './qemu.ts';
+import { exitMachineDied } from './vm-exit-status.ts';
 
 const exitTimedOut = 124;
-const exitMachineDied = 125;
 /** One boot in ten dies under emulation before its init has run; five in a row are a fault of another kind. */
 const bootAttempts = 5;
 
@@ -71,7 +71,7 @@ function writeJob(directory: string, command: readonly string[]): void {
   const lines = [
     ...(options.tty && columns ? [`stty rows ${rows} cols ${columns}`] : []),
     ...variables,
-    `cd ${quote(process.cwd())} || exit 125`,
+    `cd ${quote(process.cwd())} || exit ${exitMachineDied}`,
     `exec ${command.map(quote).join(' ')}`,
   ];
   writeFileSync(join(directory, 'command'), `${lines.join('\n')}\n`);

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { exitMachineDied } from '../../hack/lib/vm-exit-status.ts';
 import { missingImageSources } from './engine/images.ts';
 
 const cuts = Number(process.env['GANTRY_POWER_CUTS'] ?? 1);
@@ -23,8 +24,6 @@ const root = join(import.meta.dirname, '../..');
 const missing = [...missingImageSources(), 'dist/main.js'].filter((path) => !existsSync(path));
 const skip = missing.length === 0 ? false : `this machine lacks ${missing.join(', ')}`;
 
-/** What hack/vm ends with when not its command but the machine failed. */
-const machineDied = 125;
 const maxDeaths = 2;
 
 interface Boot {
@@ -36,7 +35,7 @@ interface Boot {
 async function boot(...args: Parameters<typeof bootOnce>): Promise<Boot> {
   for (let deaths = 0; ; deaths += 1) {
     const ended = await bootOnce(...args);
-    if (ended.exitCode !== machineDied || deaths === maxDeaths) return ended;
+    if (ended.exitCode !== exitMachineDied || deaths === maxDeaths) return ended;
   }
 }
 

@@ -1,5 +1,6 @@
 /** The command line of hack/conformance: which runs of critest it stands for. */
 import { parseArgs } from 'node:util';
+import { countOption } from '../count-option.ts';
 
 const places = ['node', 'vm'] as const;
 
@@ -17,14 +18,13 @@ export function planRuns(args: readonly string[]): readonly Run[] {
     options: { seeds: { type: 'string', default: '3' }, runtimes: { type: 'string', default: 'crun,runc' } },
     allowPositionals: true,
   });
-  if (!/^[1-9][0-9]?$/.test(values.seeds))
-    throw new Error(`--seeds is ${values.seeds}: it must be a number from 1 to 99`);
+  const orders = countOption('--seeds', values.seeds);
   const runtimes = values.runtimes.split(',');
   if (runtimes.includes(''))
     throw new Error(`--runtimes is ${values.runtimes}: there is no runtime without a name`);
   const hosts = (positionals.length === 0 ? places : positionals).map(placeNamed);
   const first = Math.ceil(Math.random() * 900_000);
-  const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => first + index);
+  const seeds = Array.from({ length: orders }, (_, index) => first + index);
   return hosts.flatMap((place) =>
     seeds.flatMap((seed) =>
       runtimes.flatMap((runtime) =>

@@ -1,5 +1,6 @@
 /** The command line of hack/node-e2e's second half, which runs inside the node. */
 import { parseArgs } from 'node:util';
+import { countOption } from '../count-option.ts';
 import { type EngineName, engineNames, type RuntimeName, runtimeNames } from './engines.ts';
 
 /** The specs that any node must pass and that may run side by side. */
@@ -54,8 +55,8 @@ export function parseOptions(args: readonly string[]): Options {
   const labels = values.labels ?? (isSerial ? serialLabels : conformanceLabels);
   const engine = oneOf('--engine', values.engine, engineNames);
   const runtime = oneOf('--runtime', values.runtime ?? (engine === 'gantry' ? 'crun' : 'runc'), runtimeNames);
-  const procs = isSerial ? 1 : count('--procs', values.procs);
-  const repeat = count('--repeat', values.repeat);
+  const procs = isSerial ? 1 : countOption('--procs', values.procs);
+  const repeat = countOption('--repeat', values.repeat);
   return { engine, runtime, labels, focus, skip, procs, isSerial, repeat, logs, kubernetes, images, program };
 }
 
@@ -63,10 +64,4 @@ function oneOf<Name extends string>(option: string, value: string, names: readon
   const name = names.find((known) => known === value);
   if (name === undefined) throw new Error(`${option} is ${value}: it must be ${names.join(' or ')}`);
   return name;
-}
-
-function count(option: string, value: string): number {
-  if (!/^[1-9][0-9]?$/.test(value))
-    throw new Error(`${option} is ${value}: it must be a number from 1 to 99`);
-  return Number(value);
 }
