@@ -39,9 +39,9 @@ export async function vetProcesses(spec: Spec, directory: string, files: readonl
   for (const name of cores) {
     const [entry] = readImage(directory, name);
     if (entry === undefined) throw tooMuch(`${name} is empty`);
-    const thread = messageIn(entry, core.thread);
-    vetThread(spec, thread);
-    vetPriority(spec, thread);
+    const ofThread = messageIn(entry, core.thread);
+    vetThread(spec, ofThread);
+    vetPriority(spec, ofThread);
     // Only the first thread of a process has what belongs to all of them.
     if (entry.has(core.task)) vetTask(spec, messageIn(entry, core.task));
     // There may be very many: nothing else of the daemon waits for all of them.
