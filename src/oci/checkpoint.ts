@@ -14,8 +14,14 @@ export interface CheckpointArgs extends ContainerArgs {
 }
 
 /**
- * Saves all processes of a running or paused container, which is then as it was before. When time is over, CRIU is killed too: the
- * processes that it had stopped go on.
+ * CRIU works inside of the processes that it saves, with code, registers and signal masks of its own: who kills it there may leave them
+ * with these. A small container is done within this; a large one is then being read, and its processes leave CRIU's code by themselves.
+ */
+const graceMs = 10_000;
+
+/**
+ * Saves all processes of a running or paused container, which is then as it was before. When time is over, or the signal aborts, what was
+ * begun is ended first if it takes no longer than ten seconds, and CRIU killed otherwise.
  * @throws EngineError with CRIU's reason; deadline-exceeded; the signal's reason
  */
 export async function checkpointContainer(deps: RuntimeDeps, args: CheckpointArgs): Promise<void> {
@@ -34,7 +40,7 @@ export async function checkpointContainer(deps: RuntimeDeps, args: CheckpointArg
     ],
     timeoutMs: args.timeoutMs,
     signal: args.signal,
-    wholeGroup: true,
+    graceMs,
   });
   if (exitCode === 0) return;
   const reason = criuReason(`${args.workDirectory}/dump.log`);

@@ -23,8 +23,11 @@ export interface RuntimeCall {
   /** Two minutes by default: a hung runtime costs one call, never the pod for good. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
-  /** What the runtime has started (CRIU) is killed with it when it has to be. */
-  readonly wholeGroup?: boolean;
+  /**
+   * The runtime works through others (CRIU) that are not to be killed at any moment: it gets this long to end by itself when time is over
+   * or the signal aborts, and what it has started is killed with it after that.
+   */
+  readonly graceMs?: number;
 }
 
 export interface RuntimeResult {
@@ -46,8 +49,8 @@ export function globalArguments(runtime: OciRuntime): string[] {
 }
 
 /**
- * Runs the runtime to its end; an exit code other than 0 is a result, not an error.
- * @throws EngineError deadline-exceeded when it had to be killed; the signal's reason when it was aborted (the runtime is killed then too)
+ * Runs the runtime to its end; an exit code other than 0 is a result, not an error. It has ended when this throws.
+ * @throws EngineError deadline-exceeded when its time was over; the signal's reason when it was aborted (the runtime is killed then too)
  */
 export async function callRuntime(
   { runtime, poller }: RuntimeDeps,
@@ -76,11 +79,12 @@ type Child = ReturnType<typeof spawnProcess>;
 async function endOf(child: Child, call: RuntimeCall): Promise<number> {
   const timeoutMs = call.timeoutMs ?? defaultTimeoutMs;
   let stopped: unknown;
+  let grace: NodeJS.Timeout | undefined;
   const stop = (reason: unknown): void => {
-    stopped ??= reason;
-    // Not yet collected, so that its pid still names its group.
-    if (call.wholeGroup === true && child.kill(0)) process.kill(-child.pid, 'SIGKILL');
-    else child.kill('SIGKILL');
+    if (stopped !== undefined) return;
+    stopped = reason;
+    if (call.graceMs === undefined) child.kill('SIGKILL');
+    else grace = setTimeout(() => killGroup(child), call.graceMs);
   };
   const timer = setTimeout(
     () =>
@@ -97,8 +101,14 @@ async function endOf(child: Child, call: RuntimeCall): Promise<number> {
     return exitCode ?? 128 + (signal ?? 0);
   } finally {
     clearTimeout(timer);
+    clearTimeout(grace);
     call.signal?.removeEventListener('abort', onAbort);
   }
+}
+
+function killGroup(child: Child): void {
+  // Not yet collected, so that its pid still names its group.
+  if (child.kill(0)) process.kill(-child.pid, 'SIGKILL');
 }
 
 function writeInput(fd: number, input: string): void {

@@ -27,7 +27,9 @@ export function createCheckpoints(own: CheckpointOptions, options: RuntimesOptio
       return await whyNoCheckpoints(monitorDeps(options, handler).runtime);
     },
     async pause({ id, runtimeHandler }, signal) {
-      await pauseContainer(monitorDeps(options, runtimeHandler), { id, signal });
+      // To its end: nobody knows what a runtime that was killed has frozen.
+      await pauseContainer(monitorDeps(options, runtimeHandler), { id });
+      signal.throwIfAborted();
     },
     async resume({ id, runtimeHandler }) {
       await resumeIfPaused(monitorDeps(options, runtimeHandler), { id });
