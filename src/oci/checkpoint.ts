@@ -1,9 +1,10 @@
 /** Saving the processes of a container with CRIU, which the runtime starts. They run on. */
 import { readFileSync } from 'node:fs';
-import { EngineError } from '../lib/errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EngineError, messageOf } from '../lib/errors.ts';
 import { callRuntime, type RuntimeDeps } from './runtime-call.ts';
 import { runtimeError } from './runtime-error.ts';
-import { type ContainerArgs, containerState, resumeContainer } from './runtime.ts';
+import { type ContainerArgs, containerState, pauseContainer, resumeContainer } from './runtime.ts';
 
 export interface CheckpointArgs extends ContainerArgs {
   /** An empty directory, for CRIU's images. */
@@ -46,6 +47,26 @@ export async function checkpointContainer(deps: RuntimeDeps, args: CheckpointArg
   const reason = criuReason(`${args.workDirectory}/dump.log`);
   if (reason === undefined) throw runtimeError(what, stderr, `exit code ${exitCode}`);
   throw new EngineError('failed-precondition', `${what}: CRIU: ${reason}`);
+}
+
+const freezeAttempts = 5;
+const betweenAttemptsMs = 100;
+
+/**
+ * Freezes all processes of a running container. On cgroup v1 runc looks a thousand times, which takes it milliseconds, and gives up: a
+ * process that waits for a processor of a busy host has not frozen by then.
+ * @throws EngineError with the runtime's message; the container runs on
+ */
+export async function freezeContainer(deps: RuntimeDeps, { id }: { readonly id: string }): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      // To its end: nobody knows what a runtime that was killed has frozen.
+      return await pauseContainer(deps, { id });
+    } catch (error) {
+      if (attempt === freezeAttempts || !/unable to freeze/.test(messageOf(error))) throw error;
+    }
+    await sleep(betweenAttemptsMs);
+  }
 }
 
 /** Thaws a container that somebody froze. One that is not frozen, or not there, stays as it is. */

@@ -1,8 +1,7 @@
 /** The processes of containers as checkpoints deal with them, through the OCI runtime of each. */
-import { checkpointContainer, resumeIfPaused } from '../../oci/checkpoint.ts';
+import { checkpointContainer, freezeContainer, resumeIfPaused } from '../../oci/checkpoint.ts';
 import { whyNoCheckpoints } from '../../oci/criu.ts';
 import { restoreContainer } from '../../oci/restore.ts';
-import { pauseContainer } from '../../oci/runtime.ts';
 import { containerPaths } from '../container.ts';
 import type { Checkpoints } from '../deps.ts';
 import { monitorDeps, type RuntimesOptions, stdinOf } from '../runtimes.ts';
@@ -27,8 +26,7 @@ export function createCheckpoints(own: CheckpointOptions, options: RuntimesOptio
       return await whyNoCheckpoints(monitorDeps(options, handler).runtime);
     },
     async pause({ id, runtimeHandler }, signal) {
-      // To its end: nobody knows what a runtime that was killed has frozen.
-      await pauseContainer(monitorDeps(options, runtimeHandler), { id });
+      await freezeContainer(monitorDeps(options, runtimeHandler), { id });
       signal.throwIfAborted();
     },
     async resume({ id, runtimeHandler }) {
