@@ -39,6 +39,11 @@ export class Engine implements AsyncDisposable {
     this.#log = join(directory, `${start.name}.log`);
   }
 
+  /** Where it serves the CRI. */
+  get socket(): string {
+    return this.#start.socket;
+  }
+
   get cri(): CriConnection {
     if (this.#connection === undefined) throw new Error(`${this.name} is not running`);
     return this.#connection;

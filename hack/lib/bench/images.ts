@@ -22,7 +22,7 @@ export async function pushImages(registry: string): Promise<void> {
     { name: 'www/', type: 'directory', mode: 0o755 },
     { name: 'www/index.html', content: 'served\n' },
     { name: 'bin/busybox', mode: 0o755, content: readFileSync('/bin/busybox') },
-    ...['sh', 'sleep', 'true', 'httpd'].map((name): LayerEntry => ({
+    ...['sh', 'sleep', 'true', 'httpd', 'top'].map((name): LayerEntry => ({
       name: `bin/${name}`,
       type: 'symlink',
       linkname: 'busybox',

@@ -9,8 +9,9 @@ import { containerd, describeMachine, gantry } from './engine.ts';
 import { busyboxReference, pauseReference, pushImages } from './images.ts';
 import { picture } from './picture.ts';
 import { json, table } from './report.ts';
-import { floorName, type Measurement, Measurements } from './samples.ts';
+import { floorName, Measurements } from './samples.ts';
 import { besideOnePod, type Workload } from './workload.ts';
+import { critest } from './workloads/critest.ts';
 import { floor } from './workloads/floor.ts';
 import { firstByte } from './workloads/first-byte.ts';
 import { lifecycle } from './workloads/lifecycle.ts';
@@ -26,6 +27,7 @@ const workloads: Readonly<Record<string, Workload>> = {
   lifecycle,
   parallel,
   'first-byte': firstByte,
+  critest,
   polling,
   restart,
   pull,
@@ -38,7 +40,7 @@ const { values } = parseArgs({
     runtime: { type: 'string', default: '' },
     only: { type: 'string', multiple: true },
     rounds: { type: 'string', default: '5' },
-    pods: { type: 'string', default: '20,100' },
+    pods: { type: 'string', default: '20,50,100,300' },
     json: { type: 'string' },
     svg: { type: 'string' },
     quick: { type: 'boolean', default: false },
@@ -85,11 +87,7 @@ async function main(): Promise<void> {
     for (const [, workload] of chosen) await workload(context);
   });
   const names = engines.map(({ name }) => name);
-  const isOfFloor = ({ engine }: Measurement): boolean => engine === floorName;
-  const ofEngines = measurements.all().filter((each) => !isOfFloor(each));
-  const ofFloor = measurements.all().filter(isOfFloor);
-  if (ofEngines.length > 0) console.log(table(ofEngines, names));
-  if (ofFloor.length > 0) console.log(`\nwithout an engine:\n${table(ofFloor, [floorName])}`);
+  console.log(table(measurements.all(), [...names, floorName]));
   if (values.svg !== undefined) writeFileSync(values.svg, picture(measurements.all(), names));
   if (values.json !== undefined) writeFileSync(values.json, json(measurements.all(), { versions, machine }));
 }

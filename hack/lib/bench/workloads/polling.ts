@@ -9,12 +9,13 @@ import { alternating, type WorkloadContext } from '../workload.ts';
 import { empty, fill } from './scale.ts';
 
 const seconds = 10;
+const podsAtMost = 100;
 const perSecond = ['ListPodSandbox', 'ListContainers'] as const;
 const perTenSeconds = ['ListContainerStats', 'ListPodSandboxStats', 'ImageFsInfo', 'Status'] as const;
 
 export async function polling(context: WorkloadContext): Promise<void> {
   const { engines, measurements, podCounts, registry, say } = context;
-  const count = podCounts.at(-1) ?? 0;
+  const count = Math.min(podsAtMost, podCounts.at(-1) ?? 0);
   const pods = new Map<Engine, Pod[]>(engines.map((engine) => [engine, []]));
   for (const engine of engines)
     await fill(engine, pods.get(engine) ?? [], { count, image: busyboxReference(registry) });

@@ -26,7 +26,7 @@ export async function scale(context: WorkloadContext): Promise<void> {
   const remember = async (count: number): Promise<void> => {
     // On a node it is for hours that nothing is started.
     await sleep(restMs);
-    for (const engine of engines) measureMemory(context, engine, `${count} pods`);
+    for (const engine of engines) measureMemory(context, engine, count);
   };
   await remember(0);
   for (const count of podCounts) {
@@ -73,12 +73,12 @@ export async function empty(engine: Engine, pods: readonly Pod[]): Promise<void>
     await Promise.all(pods.slice(at, at + startedAtOnce).map(async (pod) => await removePod(engine, pod)));
 }
 
-function measureMemory({ measurements }: WorkloadContext, engine: Engine, workload: string): void {
+function measureMemory({ measurements }: WorkloadContext, engine: Engine, count: number): void {
   const { daemon, helpers } = engine.pids();
-  const of = { workload, unit: 'MB', engine: engine.name } as const;
+  const of = { workload: `${count} pods`, unit: 'MB', engine: engine.name } as const;
   const daemonMb = proportionalSetMb(daemon);
   const helpersMb = proportionalSetMb(helpers);
   measurements.add({ ...of, operation: 'PSS of the daemon' }, daemonMb);
-  measurements.add({ ...of, operation: 'PSS of its helpers' }, helpersMb);
-  measurements.add({ ...of, operation: 'PSS of both' }, daemonMb + helpersMb);
+  if (count > 0) measurements.add({ ...of, operation: 'PSS of helpers per pod' }, helpersMb / count);
+  measurements.add({ ...of, operation: 'PSS of all' }, daemonMb + helpersMb);
 }
