@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 import { indexOf, withNetns } from '../fixtures/netlink-stage.ts';
 import { ThrowawayNetns } from '../fixtures/throwaway-netns.ts';
 import { deleteIfThere } from '../../src/cni/plugins/delete-link.ts';
+import type { SyscallError } from '../../src/linux/errors.ts';
 import {
   createBridge,
   createVeth,
@@ -99,6 +100,27 @@ test('calls on one socket at once get their own answers', async () => {
       names,
     );
     assert.equal(links.length, 2 * names.length + 1);
+  });
+});
+
+test('what is asked at once is done in its order, and each has its own verdict', async () => {
+  await withNetns(async ({ socket }) => {
+    const verdicts = await Promise.allSettled([
+      createBridge(socket, { name: 'br' }),
+      getLink(socket, 'br'),
+      createBridge(socket, { name: 'br' }),
+      setLink(socket, { index: 4711, up: true }),
+      getLink(socket, 'lo'),
+    ]);
+    const told = verdicts.map((verdict) => {
+      if (verdict.status === 'fulfilled') return verdict.value?.name;
+      const { code, message } = verdict.reason as SyscallError;
+      return `${code} ${message}`;
+    });
+    const [made, bridge, again, missing, loopback] = told;
+    assert.deepEqual([made, bridge, loopback], [undefined, 'br', 'lo']);
+    assert.match(again ?? '', /^EEXIST RTM_NEWLINK "bridge br"/);
+    assert.match(missing ?? '', /^ENODEV RTM_NEWLINK "link 4711"/);
   });
 });
 

@@ -1,6 +1,7 @@
 /**
- * Netlink sockets: one request, its answers, its acknowledgement. The kernel answers before `send` returns: mostly within
- * some tens of microseconds, but seconds later while others keep it from looking at its links. So this thread sends nothing itself.
+ * Netlink sockets: requests, their answers, their acknowledgements. The kernel answers before `send` returns: mostly within
+ * some tens of microseconds, but seconds later while others keep it from looking at its links. So this thread sends nothing itself,
+ * and as the way to another thread costs more than most requests, those that are asked at once are sent at once.
  * A receive time-out guards against a kernel that gives no answer.
  */
 import { bind, close } from '../libc.ts';
@@ -23,9 +24,16 @@ export interface NetlinkCall {
   readonly type: number;
   /** Besides NLM_F_REQUEST and NLM_F_ACK, which are always set. */
   readonly flags?: number;
+  /** A multiple of four bytes, as attributes are. */
   readonly payload: Buffer;
   readonly operation: string;
   readonly about?: string;
+}
+
+/** A request that waits for the kernel. */
+interface Asked {
+  readonly call: NetlinkCall;
+  readonly answer: PromiseWithResolvers<NetlinkMessage[]>;
 }
 
 /** How the kernel tells everybody what a request has done. */
@@ -57,6 +65,8 @@ const dumpAttempts = 20;
 // the kernel for the same lock.
 const exchangesAtOnce = 1;
 const deletionsAtOnce = 2;
+// What the kernel answers to so many has room in a socket.
+const requestsAtOnce = 16;
 
 const socket = bind<[domain: number, type: number, protocol: number]>(
   'int socket(int domain, int type, int protocol)',
@@ -79,6 +89,8 @@ const dumpBuffer = Buffer.allocUnsafeSlow(receiveBytes);
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
   #sequence = 0;
+  /** Not yet sent, in the order in which they were asked. */
+  readonly #asked: Asked[] = [];
   #isOpen = true;
   /** Calls on the descriptor that threads of the pool make now. */
   #inPool = 0;
@@ -105,20 +117,24 @@ export class NetlinkSocket implements Disposable {
     return new NetlinkSocket(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   }
 
-  /** Changes something. @throws SyscallError with the kernel's own sentence when it gave one */
+  /**
+   * Changes something. What is executed and queried at once (`Promise.all`) is done in that order, in one message to the kernel;
+   * when one fails, those behind it are done all the same.
+   * @throws SyscallError with the kernel's own sentence when it gave one
+   */
   async execute(call: NetlinkCall): Promise<void> {
-    await this.#exchange(call, 'request');
+    await this.#request(call);
   }
 
-  /** Asks for one object. @throws SyscallError */
+  /** Asks for one object; in order, as `execute`. @throws SyscallError */
   async query(call: NetlinkCall): Promise<NetlinkMessage | undefined> {
-    return (await this.#exchange(call, 'request')).messages[0];
+    return (await this.#request(call))[0];
   }
 
   /** Asks for all objects. A dump that changes interrupted is made again. @throws SyscallError */
   async dump(call: NetlinkCall): Promise<NetlinkMessage[]> {
     for (let attempt = 1; ; attempt += 1) {
-      const { messages, wasInterrupted } = await this.#exchange(call, 'dump');
+      const { messages, wasInterrupted } = await this.#dumpOnce(call);
       if (!wasInterrupted) return messages;
       if (attempt === dumpAttempts) {
         throw failure(call, errnoNumber('EBUSY'), `the list changed during each of ${dumpAttempts} dumps`);
@@ -133,14 +149,15 @@ export class NetlinkSocket implements Disposable {
    */
   async executeUntilNotice(call: NetlinkCall, notice: Notice): Promise<void> {
     const turn = await deletionTurns.acquire();
-    const sent = this.#sendAsMember(call, notice.group).finally(() => turn[Symbol.dispose]());
+    const { bytes, sequence } = this.#encode(call, messageFlag.ack);
+    const sent = this.#sendAsMember(call, bytes, notice.group).finally(() => turn[Symbol.dispose]());
     // It may still be under way when nobody listens any more.
     sent.catch(() => undefined);
     try {
       for (;;) {
         await this.#untilReadable(notice.poller, sent);
         for (const message of await this.#receiveNotices(call, sent)) {
-          if (notice.isIt(message) || this.#isDone(call, message)) return;
+          if (notice.isIt(message) || (message.sequence === sequence && isEnd(call, message))) return;
         }
       }
     } finally {
@@ -155,20 +172,53 @@ export class NetlinkSocket implements Disposable {
     if (this.#inPool === 0) close(this.#fd);
   }
 
-  async #exchange(
-    call: NetlinkCall,
-    kind: 'request' | 'dump',
-  ): Promise<{ messages: NetlinkMessage[]; wasInterrupted: boolean }> {
+  async #request(call: NetlinkCall): Promise<NetlinkMessage[]> {
+    const answer = Promise.withResolvers<NetlinkMessage[]>();
+    this.#asked.push({ call, answer });
+    if (this.#asked.length === 1) void this.#sendAsked();
+    return await answer.promise;
+  }
+
+  /** All that has been asked by the time that the turn comes. */
+  async #sendAsked(): Promise<void> {
     using _ = await exchangeTurns.acquire();
-    await this.#send(call, kind === 'dump' ? messageFlag.dump : messageFlag.ack);
+    const asked = this.#asked.splice(0, requestsAtOnce);
+    if (this.#asked.length > 0) void this.#sendAsked();
+    const requests = asked.map((each) => ({ ...each, ...this.#encode(each.call, messageFlag.ack) }));
+    const sent = this.#send(requests.map(({ bytes }) => bytes));
+    for (const { call, sequence, answer } of requests) {
+      try {
+        await this.#mustBeSent(call, sent);
+        answer.resolve(this.#receiveAnswer(call, sequence));
+      } catch (error) {
+        answer.reject(error);
+      }
+    }
+  }
+
+  #receiveAnswer(call: NetlinkCall, sequence: number): NetlinkMessage[] {
+    const messages: NetlinkMessage[] = [];
+    for (;;) {
+      for (const message of this.#receive(call)) {
+        // The rest of an answer that an earlier request did not wait for.
+        if (message.sequence !== sequence) continue;
+        if (isEnd(call, message)) return messages;
+        messages.push(message);
+      }
+    }
+  }
+
+  async #dumpOnce(call: NetlinkCall): Promise<{ messages: NetlinkMessage[]; wasInterrupted: boolean }> {
+    using _ = await exchangeTurns.acquire();
+    const { bytes, sequence } = this.#encode(call, messageFlag.dump);
+    await this.#mustBeSent(call, this.#send([bytes]));
     const messages: NetlinkMessage[] = [];
     let wasInterrupted = false;
     for (;;) {
-      for (const message of kind === 'dump' ? await this.#receiveDumped(call) : this.#receive(call)) {
-        // The rest of an answer that an earlier request did not wait for.
-        if (message.sequence !== this.#sequence) continue;
+      for (const message of await this.#receiveDumped(call)) {
+        if (message.sequence !== sequence) continue;
         wasInterrupted ||= (message.flags & messageFlag.dumpInterrupted) !== 0;
-        if (this.#isDone(call, message)) return { messages, wasInterrupted };
+        if (isEnd(call, message)) return { messages, wasInterrupted };
         messages.push(message);
       }
     }
@@ -180,10 +230,10 @@ export class NetlinkSocket implements Disposable {
     await Promise.race([sent, readable.promise]);
   }
 
-  async #sendAsMember(call: NetlinkCall, group: number): Promise<void> {
+  async #sendAsMember(call: NetlinkCall, bytes: Buffer, group: number): Promise<void> {
     this.#mustBeOpen(call);
     this.#setMembership(NETLINK_ADD_MEMBERSHIP, group);
-    await this.#send(call, messageFlag.ack);
+    await this.#mustBeSent(call, this.#send([bytes]));
   }
 
   /** What came for the group goes too: a full socket takes no later answer. */
@@ -217,10 +267,17 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
-  async #send(call: NetlinkCall, flags: number): Promise<void> {
-    const bytes = this.#encode(call, flags);
-    const sent = await this.#call(async () => await sendInPool(this.#fd, bytes, 0));
-    if (sent !== bytes.length) throw failure(call, errnoNumber('EIO'), 'the request could not be sent');
+  /** False when nothing was sent. */
+  async #send(requests: readonly Buffer[]): Promise<boolean> {
+    if (!this.#isOpen) return false;
+    const bytes = Buffer.concat(requests);
+    return (await this.#call(async () => await sendInPool(this.#fd, bytes, 0))) === bytes.length;
+  }
+
+  async #mustBeSent(call: NetlinkCall, sent: Promise<boolean>): Promise<void> {
+    const isSent = await sent;
+    this.#mustBeOpen(call);
+    if (!isSent) throw failure(call, errnoNumber('EIO'), 'the request could not be sent');
   }
 
   /** The kernel goes on with a dump, and may wait, while what it has so far is received. */
@@ -246,24 +303,14 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
-  #encode(call: NetlinkCall, flags: number): Buffer {
-    this.#mustBeOpen(call);
+  #encode(call: NetlinkCall, flags: number): { bytes: Buffer; sequence: number } {
     this.#sequence = (this.#sequence + 1) >>> 0;
     const request = {
       type: call.type,
       flags: messageFlag.request | flags | (call.flags ?? 0),
       payload: call.payload,
     };
-    return encodeRequest(request, this.#sequence);
-  }
-
-  /** Whether this is the end of the answer to the latest request. @throws SyscallError when that has failed */
-  #isDone(call: NetlinkCall, message: NetlinkMessage): boolean {
-    if (message.sequence !== this.#sequence) return false;
-    if (message.type !== controlType.error && message.type !== controlType.done) return false;
-    const verdict = decodeAcknowledgement(message);
-    if (verdict.errno !== 0) throw failure(call, verdict.errno, verdict.message);
-    return true;
+    return { bytes: encodeRequest(request, this.#sequence), sequence: this.#sequence };
   }
 
   #receive(call: NetlinkCall): NetlinkMessage[] {
@@ -288,6 +335,14 @@ export class RouteSocket extends NetlinkSocket {
   static fromFd(fd: number): RouteSocket {
     return new RouteSocket(fd);
   }
+}
+
+/** Whether an answer ends with this message. @throws SyscallError when the request has failed */
+function isEnd(call: NetlinkCall, message: NetlinkMessage): boolean {
+  if (message.type !== controlType.error && message.type !== controlType.done) return false;
+  const verdict = decodeAcknowledgement(message);
+  if (verdict.errno !== 0) throw failure(call, verdict.errno, verdict.message);
+  return true;
 }
 
 /** `length` is what the kernel had, which may be more than the buffer holds. */
