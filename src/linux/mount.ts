@@ -1,7 +1,7 @@
 /** Mounts by the kernel's calls. What is mounted is made detached where it can be, and attached when it is as it should be. */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { SyscallError } from './errors.ts';
-import { bind, close, O_CLOEXEC } from './libc.ts';
+import { bind, close, O_CLOEXEC, O_PATH } from './libc.ts';
 
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
@@ -174,6 +174,21 @@ export function canChangeMountTrees(): boolean {
     return true;
   } catch (error) {
     return error instanceof SyscallError && error.code !== 'ENOSYS' && error.code !== 'EPERM';
+  }
+}
+
+/**
+ * A descriptor (O_PATH) of a directory on a read-only mount that is attached nowhere: what is opened or executed below it cannot be written
+ * by way of it, and nobody has the mount in reach to change that. It lasts as long as its users.
+ */
+export function openReadOnly(directory: string): number {
+  const tree = openTree(SYS_open_tree, AT_FDCWD, directory, OPEN_TREE_CLONE | O_CLOEXEC);
+  try {
+    setAttributes(tree, { set: MOUNT_ATTR_RDONLY, propagation: 0, recursive: 0 });
+    // The first descriptor keeps the mount in a namespace, in which it could be changed; the second one only keeps it.
+    return openSync(`/proc/self/fd/${tree}`, O_PATH | O_CLOEXEC | constants.O_DIRECTORY);
+  } finally {
+    close(tree);
   }
 }
 

@@ -3,6 +3,7 @@ import { EngineError, messageOf } from '../lib/errors.ts';
 import type { Poller } from '../linux/poll.ts';
 import { identifyRuntime } from './runtime-version.ts';
 import type { OciRuntime } from './oci-runtime.ts';
+import { readOnlyPathOf } from './read-only-program.ts';
 import { tryRuntime } from './trial.ts';
 
 interface RejectedRuntime {
@@ -33,6 +34,7 @@ export async function loadRuntime(
     name,
     path,
     ...identity,
+    readOnlyPath: identity.kind === 'crun' ? readOnlyPathOf(path) : undefined,
     root: `${host.rootDirectory}/${name}`,
     systemdCgroup: host.systemdCgroup,
   };

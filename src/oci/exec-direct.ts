@@ -7,6 +7,7 @@ import { OutputPipe } from './exec-output.ts';
 import type { ExecArgs, ExecSession } from './exec-session.ts';
 import { setOomScore } from './oom-score.ts';
 import { killDescendants } from './process-tree.ts';
+import { programOf } from './read-only-program.ts';
 import { globalArguments, runtimeEnvironment, type RuntimeDeps } from './runtime-call.ts';
 import { loggedError, runtimeError } from './runtime-error.ts';
 
@@ -21,7 +22,7 @@ export function startDirectExec(deps: RuntimeDeps, args: ExecArgs): ExecSession 
   const logFile = `${directory}/log`;
   const { runtime, poller } = deps;
   const argv = [
-    runtime.path,
+    programOf(runtime),
     ...globalArguments(runtime),
     `--log=${logFile}`,
     '--log-format=json',

@@ -9,6 +9,7 @@ import { TerminalResizer, type TerminalSize } from './monitor-control.ts';
 import type { MonitorDeps } from './monitor.ts';
 import { setOomScore } from './oom-score.ts';
 import { killDescendants } from './process-tree.ts';
+import { programOf } from './read-only-program.ts';
 import { globalArguments } from './runtime-call.ts';
 import { runtimeError } from './runtime-error.ts';
 
@@ -120,7 +121,7 @@ function execArguments({ runtime }: MonitorDeps, args: ExecArgs, directory: stri
     `--exec-process-spec=${directory}/process.json`,
     `--cid=${args.containerId}`,
     `--cuuid=${basename(directory)}`,
-    `--runtime=${runtime.path}`,
+    `--runtime=${programOf(runtime)}`,
     ...globalArguments(runtime).map((argument) => `--runtime-arg=${argument}`),
     `--bundle=${directory}`,
     `--container-pidfile=${directory}/pidfile`,

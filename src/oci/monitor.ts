@@ -5,6 +5,7 @@ import { close } from '../linux/libc.ts';
 import { openProcess, processStartTicks, sendSignal, watchExit } from '../linux/pidfd.ts';
 import { phase } from '../telemetry/traces/phase.ts';
 import { ConmonProcess, type ConmonSetup } from './conmon.ts';
+import { programOf } from './read-only-program.ts';
 import { globalArguments, type RuntimeDeps } from './runtime-call.ts';
 import { runtimeError } from './runtime-error.ts';
 import { deleteContainer } from './runtime.ts';
@@ -112,7 +113,7 @@ function createArguments({ conmon, runtime }: MonitorDeps, args: CreateContainer
     '--log-size-max=-1',
     `--cid=${args.id}`,
     `--cuuid=${args.id}`,
-    `--runtime=${runtime.path}`,
+    `--runtime=${programOf(runtime)}`,
     ...globalArguments(runtime).map((argument) => `--runtime-arg=${argument}`),
     `--bundle=${args.bundle}`,
     `--persist-dir=${args.bundle}`,

@@ -4,6 +4,8 @@ export interface OciRuntime {
   readonly name: string;
   /** Absolute path of the program. */
   readonly path: string;
+  /** The same on a read-only mount (see read-only-program.ts). */
+  readonly readOnlyPath?: string | undefined;
   readonly kind: 'crun' | 'runc' | 'other';
   /** As `--version` says it: `1.8.1`. */
   readonly version: string;

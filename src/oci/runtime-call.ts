@@ -6,6 +6,7 @@ import { ChildPipes } from '../linux/child-pipes.ts';
 import { spawnProcess } from '../linux/command.ts';
 import type { Poller } from '../linux/poll.ts';
 import type { OciRuntime } from './oci-runtime.ts';
+import { programOf } from './read-only-program.ts';
 
 /** What every operation on a runtime needs. */
 export interface RuntimeDeps {
@@ -61,7 +62,7 @@ export async function callRuntime(
   const stderr = pipes.output(2);
   const stdout = call.wantsOutput === true ? pipes.output(1) : undefined;
   const stdin = call.input === undefined ? undefined : pipes.input(0);
-  const argv = [runtime.path, ...globalArguments(runtime), ...call.args];
+  const argv = [programOf(runtime), ...globalArguments(runtime), ...call.args];
   const child = spawnProcess(argv, { fds: pipes.fds, env: runtimeEnvironment, newSession: true, poller });
   pipes.handOver();
   // Now, not at the end: a pipe whose writing end we hold would never be seen to end.
