@@ -4,7 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { callPlugin, fastPathObstacle } from '../cni/plugin-chain.ts';
+import { fastPathObstacle } from '../cni/plugin-chain.ts';
 import { hasCapability, type NetworkList } from '../cni/network-list.ts';
 import { addNetwork, delNetwork, type CniDeps } from '../cni/network-operations.ts';
 import { checkNetwork, statusNetwork } from '../cni/network-upkeep.ts';
@@ -13,7 +13,6 @@ import { OperationGate } from '../cni/operation-gate.ts';
 import type { CniResult, InProcessPlugin, PluginDeps } from '../cni/plugin-types.ts';
 import { runDirOf } from '../cni/plugins/made-links.ts';
 import { AttachmentCache, type CachedAttachment } from '../cni/result-cache.ts';
-import { currentVersion } from '../cni/versions.ts';
 import { EngineError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { podArgs, podCapabilityArgs, type AttachRequest } from './attachment-args.ts';
@@ -132,7 +131,6 @@ export class Networks implements AsyncDisposable {
       capabilityArgs: podCapabilityArgs(request),
     };
     this.#warnOfPorts(request, list);
-    await this.#bringLoopbackUp(list, request);
     const result = await addNetwork(this.#cni, {
       list: async () => await this.#network.current(),
       attachment,
@@ -235,16 +233,6 @@ export class Networks implements AsyncDisposable {
     } catch {
       return undefined;
     }
-  }
-
-  /** A list without `loopback` leaves `lo` to the engine. There is nothing to undo: `lo` ends with its namespace. */
-  async #bringLoopbackUp(list: NetworkList, { sandboxId, netnsPath }: AttachRequest): Promise<void> {
-    const plugin = { type: 'loopback' };
-    const isBuiltIn = this.#cni.inProcess.some(({ type }) => type === plugin.type);
-    if (!isBuiltIn || list.plugins.some(({ type }) => type === plugin.type)) return;
-    const bound = { list, version: currentVersion, implementation: 'in-process' } as const;
-    const attachment = { containerId: sandboxId, netnsPath, ifName: 'lo', cniArgs: {}, capabilityArgs: {} };
-    await callPlugin(this.#cni, bound, { command: 'ADD', plugin, attachment, prevResult: undefined });
   }
 
   /** Some networks open host ports by watching the API server instead: this is no error. */
