@@ -57,13 +57,41 @@ export async function connectPod(
   config: BridgeConfig,
   args: { readonly bridge: Link; readonly netnsPath: string; readonly ifName: string },
 ): Promise<Link> {
-  const host = await createPair(deps.route, config, args);
-  if (config.hairpinMode || config.portIsolation) {
-    const { hairpinMode: hairpin, portIsolation: isolated } = config;
-    await setBridgePort(deps.route, { index: host.index, hairpin, isolated });
+  const peerNetnsFd = openSync(args.netnsPath, 'r');
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      const name = `veth${randomBytes(4).toString('hex')}`;
+      const pair = {
+        name,
+        peerName: args.ifName,
+        peerNetnsFd,
+        master: args.bridge.index,
+        up: true,
+        ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
+        ...(config.mac === undefined ? {} : { mac: config.mac }),
+      };
+      try {
+        const [, link] = await Promise.all([createVeth(deps.route, pair), getLink(deps.route, name)]);
+        if (link !== undefined) return link;
+      } catch (error) {
+        if (errnoOf(error) !== 'EEXIST') throw error;
+        const isNameTaken = (await getLink(deps.route, name)) !== undefined;
+        if (isNameTaken && attempt < nameAttempts) continue;
+        const text = `interface ${args.ifName} is in the container's namespace already`;
+        throw new EngineError('failed-precondition', text, { cause: error });
+      }
+      throw new EngineError('unavailable', `link ${name} was removed while it was set up`);
+    }
+  } finally {
+    closeSync(peerNetnsFd);
   }
-  await setPortVlans(deps.route, host.index, config);
-  return host;
+}
+
+/** What the configuration says of the bridge's port with that index. */
+export async function setPort(socket: RouteSocket, index: number, config: BridgeConfig): Promise<void> {
+  const { hairpinMode: hairpin, portIsolation: isolated } = config;
+  if (hairpin || isolated) await setBridgePort(socket, { index, hairpin, isolated });
+  await setPortVlans(socket, index, config);
 }
 
 /**
@@ -102,41 +130,6 @@ export async function writeOptionalSysctl(
     const code = errnoOf(error) ?? errnoOf(error instanceof Error ? error.cause : undefined);
     // EROFS: /proc/sys of a daemon that runs in a container; the sysctl has its value or not.
     if (code !== 'ENOENT' && code !== 'EROFS') throw error;
-  }
-}
-
-async function createPair(
-  socket: RouteSocket,
-  config: BridgeConfig,
-  args: { readonly bridge: Link; readonly netnsPath: string; readonly ifName: string },
-): Promise<Link> {
-  const peerNetnsFd = openSync(args.netnsPath, 'r');
-  try {
-    for (let attempt = 1; ; attempt += 1) {
-      const name = `veth${randomBytes(4).toString('hex')}`;
-      try {
-        await createVeth(socket, {
-          name,
-          peerName: args.ifName,
-          peerNetnsFd,
-          master: args.bridge.index,
-          up: true,
-          ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
-          ...(config.mac === undefined ? {} : { mac: config.mac }),
-        });
-      } catch (error) {
-        if (errnoOf(error) !== 'EEXIST') throw error;
-        const isNameTaken = (await getLink(socket, name)) !== undefined;
-        if (isNameTaken && attempt < nameAttempts) continue;
-        const text = `interface ${args.ifName} is in the container's namespace already`;
-        throw new EngineError('failed-precondition', text, { cause: error });
-      }
-      const link = await getLink(socket, name);
-      if (link !== undefined) return link;
-      throw new EngineError('unavailable', `link ${name} was removed while it was set up`);
-    }
-  } finally {
-    closeSync(peerNetnsFd);
   }
 }
 

@@ -1,5 +1,6 @@
 /** The pod's side of a bridge network: the interface with its addresses and routes, as the result says. */
 import { setImmediate as yieldOnce, setTimeout as delay } from 'node:timers/promises';
+import { allEnded } from '../../lib/all-ended.ts';
 import { EngineError } from '../../lib/errors.ts';
 import {
   formatPrefix,
@@ -64,10 +65,16 @@ export async function configurePod(
   const addresses = args.ips.map(({ address }) => requirePrefix(address, 'address from IPAM'));
   const hasV6 = addresses.some(({ address }) => address.family === 6);
   await writeSysctls(deps, config, { ...args, hasV6 });
-  for (const address of addresses) await addAddress(pod, { index: link.index, address });
-  await setLink(pod, { index: link.index, up: true });
-  if (hasV6) await settle(pod, link);
-  for (const route of args.routes) await addPodRoute(pod, link.index, route, args.ips);
+  const up = [
+    ...addresses.map(async (address) => await addAddress(pod, { index: link.index, address })),
+    setLink(pod, { index: link.index, up: true }),
+  ];
+  if (hasV6) {
+    await allEnded(up);
+    await settle(pod, link);
+  }
+  const routes = args.routes.map(async (route) => await addPodRoute(pod, link.index, route, args.ips));
+  await allEnded([...up, ...routes]);
 }
 
 /** The interface of that name inside. @throws EngineError not-found */

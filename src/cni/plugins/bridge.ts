@@ -4,15 +4,19 @@
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { allEnded } from '../../lib/all-ended.ts';
 import { EngineError } from '../../lib/errors.ts';
-import { requirePrefix } from '../../lib/ip-address.ts';
+import { requirePrefix, type IpPrefix } from '../../lib/ip-address.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { getLink, setLink } from '../../linux/netlink/links.ts';
 import type { Link } from '../../linux/netlink/link-message.ts';
+import type { RouteSocket } from '../../linux/netlink/socket.ts';
 import type {
   CniDns,
   CniInterface,
+  CniIp,
   CniResult,
+  CniRoute,
   InProcessPlugin,
   PluginDeps,
   PluginRequest,
@@ -20,7 +24,7 @@ import type {
 } from '../plugin-types.ts';
 import { checkAttachment } from './bridge-check.ts';
 import { parseBridgeConfig, unknownBridgeKey, type BridgeConfig } from './bridge-config.ts';
-import { connectPod, ensureBridge, ensureGateway } from './bridge-host.ts';
+import { connectPod, ensureBridge, ensureGateway, setPort } from './bridge-host.ts';
 import { completeAddresses, configurePod, requirePodLink } from './bridge-pod.ts';
 import { deleteHostLink, deleteIfThere } from './delete-link.ts';
 import { runDirOf } from './made-links.ts';
@@ -32,6 +36,20 @@ import { recordedBridges, removeUnusedBridge } from './unused-bridge.ts';
 import { ensureVlanLink, vlanLinkName } from './vlan-link.ts';
 
 const carrierPausesMs = [0, 1, 5, 20, 50, 100, 250, 500, 1000];
+
+/** What an attachment has once its links are made. */
+interface SetUp {
+  readonly request: PluginRequest;
+  readonly netnsPath: string;
+  readonly pod: RouteSocket;
+  readonly bridge: Link;
+  /** The host's end of the pair. */
+  readonly host: Link;
+  readonly ips: readonly CniIp[];
+  readonly routes: readonly CniRoute[];
+  readonly gateways: readonly IpPrefix[];
+  readonly undo: AsyncDisposableStack;
+}
 
 export class BridgePlugin implements InProcessPlugin {
   readonly type = 'bridge';
@@ -66,47 +84,31 @@ export class BridgePlugin implements InProcessPlugin {
     if (config.hasAddresses) await this.#ipam.status?.(deps, request.config);
     await using undo = new AsyncDisposableStack();
     using pod = await openPod(deps, netnsPath);
-    const { bridge, host } = await this.#bridges.run(config.bridge, undefined, async () => {
-      const found = await ensureBridge(deps, config);
-      const args = { bridge: found, netnsPath, ifName: request.ifName };
-      return { bridge: found, host: await connectPod(deps, config, args) };
-    });
-    undo.defer(async () => await deleteHostLink(deps, host.index));
-    const link = await requirePodLink(pod, request.ifName);
-    if (config.macspoofchk) {
-      const label = labelOf(config, request);
-      undo.defer(async () => await this.#spoofCheck.remove((each) => each === label));
-      await this.#spoofCheck.add({ link: host.name, mac: link.mac ?? '', label });
-    }
-    const result = emptyResult(bridge, host, { name: link.name, mac: link.mac, netnsPath });
-    if (config.hasAddresses) {
-      undo.defer(async () => await this.#ipam.del(deps, request));
-      const ipam = await this.#ipam.add(deps, request);
-      const { ips, routes, gateways } = completeAddresses(config, ipam);
-      Object.assign(result, { ips, routes, dns: ipam.dns });
-      await configurePod(deps, config, { pod, netnsPath, link, ips, routes });
-      if (config.isGateway) {
-        await this.#bridges.run(config.bridge, undefined, async () => {
-          await this.#setUpGateway(deps, config, { bridge, gateways, result });
-        });
-      }
-      if (config.ipMasq) {
-        undo.defer(async () => await this.#masquerade.remove(runDirOf(deps), memberOf(config, request)));
-        const addresses = ips.map(({ address }) => requirePrefix(address, 'address'));
-        await this.#masquerade.add(runDirOf(deps), memberOf(config, request), addresses);
-      }
-    } else if (!config.disableContainerInterface) {
-      await setLink(pod, { index: link.index, up: true });
-    }
-    const port = await (config.disableContainerInterface
-      ? getLink(deps.route, host.name)
-      : untilUp(deps, host.name));
-    const present = await getLink(deps.route, config.bridge);
-    // A bridge without an address of its own changes its MAC address with its ports.
-    result.interfaces.splice(0, 2, describe(config.bridge, present?.mac), describe(host.name, port?.mac));
-    if (hasDns(config.dns)) result.dns = withoutEmpty(config.dns);
+    const { bridge, host, ipam } = await this.#connect(deps, config, { request, netnsPath, undo });
+    const completed = completeAddresses(config, ipam);
+    const args = { ...completed, request, netnsPath, pod, bridge, host, undo };
+    const [link, vlanLink] = await allEnded([
+      this.#setUpPod(deps, config, args),
+      this.#setUpHost(deps, config, args),
+    ]);
+    const [port, present] = await Promise.all([
+      config.disableContainerInterface ? getLink(deps.route, host.name) : untilUp(deps, host.name),
+      // Without an address of its own it changes its MAC address with its ports.
+      getLink(deps.route, config.bridge),
+    ]);
     undo.move();
-    return result;
+    return {
+      cniVersion: '1.1.0',
+      interfaces: [
+        describe(config.bridge, present?.mac),
+        describe(host.name, port?.mac),
+        { ...describe(link.name, link.mac), sandbox: netnsPath },
+        ...(vlanLink === undefined ? [] : [describe(vlanLink.name, vlanLink.mac)]),
+      ],
+      ips: completed.ips,
+      routes: completed.routes,
+      dns: hasDns(config.dns) ? withoutEmpty(config.dns) : ipam.dns,
+    };
   }
 
   async del(deps: PluginDeps, request: PluginRequest): Promise<void> {
@@ -191,22 +193,80 @@ export class BridgePlugin implements InProcessPlugin {
     }
   }
 
+  /** Makes the links, and leases the addresses while the kernel does so. */
+  async #connect(
+    deps: PluginDeps,
+    config: BridgeConfig,
+    args: {
+      readonly request: PluginRequest;
+      readonly netnsPath: string;
+      readonly undo: AsyncDisposableStack;
+    },
+  ): Promise<{ bridge: Link; host: Link; ipam: Pick<CniResult, 'ips' | 'routes' | 'dns'> }> {
+    const { request, netnsPath, undo } = args;
+    const { ifName } = request;
+    const lease = async () => {
+      if (!config.hasAddresses) return { ips: [], routes: [], dns: {} };
+      undo.defer(async () => await this.#ipam.del(deps, request));
+      return await this.#ipam.add(deps, request);
+    };
+    return await this.#bridges.run(config.bridge, undefined, async () => {
+      const bridge = await ensureBridge(deps, config);
+      const connect = async () => {
+        const host = await connectPod(deps, config, { bridge, netnsPath, ifName });
+        undo.defer(async () => await deleteHostLink(deps, host.index));
+        return host;
+      };
+      const [host, ipam] = await allEnded([connect(), lease()]);
+      return { bridge, host, ipam };
+    });
+  }
+
+  async #setUpPod(deps: PluginDeps, config: BridgeConfig, args: SetUp): Promise<Link> {
+    const { request, netnsPath, pod, host, ips, routes, undo } = args;
+    const link = await requirePodLink(pod, request.ifName);
+    if (config.macspoofchk) {
+      const label = labelOf(config, request);
+      undo.defer(async () => await this.#spoofCheck.remove((each) => each === label));
+      await this.#spoofCheck.add({ link: host.name, mac: link.mac ?? '', label });
+    }
+    if (config.hasAddresses) await configurePod(deps, config, { pod, netnsPath, link, ips, routes });
+    else if (!config.disableContainerInterface) await setLink(pod, { index: link.index, up: true });
+    return link;
+  }
+
+  /** The answer is the VLAN's link, if there is one. */
+  async #setUpHost(deps: PluginDeps, config: BridgeConfig, args: SetUp): Promise<Link | undefined> {
+    const { request, bridge, host, ips, gateways, undo } = args;
+    await setPort(deps.route, host.index, config);
+    const vlanLink = await this.#bridges.run(
+      config.bridge,
+      undefined,
+      async () => await this.#setUpGateway(deps, config, { bridge, gateways }),
+    );
+    if (config.hasAddresses && config.ipMasq) {
+      undo.defer(async () => await this.#masquerade.remove(runDirOf(deps), memberOf(config, request)));
+      const addresses = ips.map(({ address }) => requirePrefix(address, 'address'));
+      await this.#masquerade.add(runDirOf(deps), memberOf(config, request), addresses);
+    }
+    return vlanLink;
+  }
+
   async #setUpGateway(
     deps: PluginDeps,
     config: BridgeConfig,
-    args: { readonly bridge: Link; readonly gateways: Parameters<typeof ensureGateway>[2]['gateways'] } & {
-      readonly result: CniResult;
-    },
-  ): Promise<void> {
-    const { bridge, gateways, result } = args;
-    if (gateways.length === 0) return;
-    const link = config.vlan === 0 ? bridge : await ensureVlanLink(deps, config, bridge);
-    if (link !== bridge) result.interfaces.push(describe(link.name, link.mac));
+    args: Pick<SetUp, 'bridge' | 'gateways'>,
+  ): Promise<Link | undefined> {
+    const { bridge, gateways } = args;
+    if (gateways.length === 0) return undefined;
+    const vlanLink = config.vlan === 0 ? undefined : await ensureVlanLink(deps, config, bridge);
+    const link = vlanLink ?? bridge;
     await ensureGateway(deps, config, { link, gateways });
     if (gateways.some(({ address }) => address.family === 4)) await enable(deps, 'net/ipv4/ip_forward');
     if (gateways.some(({ address }) => address.family === 6)) {
       await enable(deps, 'net/ipv6/conf/all/forwarding');
     }
+    return vlanLink;
   }
 }
 
@@ -222,19 +282,6 @@ function memberOf(config: BridgeConfig, request: PluginRequest): Member {
 
 function labelOf(config: BridgeConfig, request: PluginRequest): string {
   return ownerLabel(config.name, request.containerId, request.ifName);
-}
-
-function emptyResult(
-  bridge: Link,
-  host: Link,
-  pod: { readonly name: string; readonly mac: string | undefined; readonly netnsPath: string },
-): CniResult {
-  const interfaces = [
-    describe(bridge.name, bridge.mac),
-    describe(host.name, host.mac),
-    { ...describe(pod.name, pod.mac), sandbox: pod.netnsPath },
-  ];
-  return { cniVersion: '1.1.0', interfaces, ips: [], routes: [], dns: {} };
 }
 
 function describe(name: string, mac: string | undefined): CniInterface {
