@@ -86,7 +86,7 @@ describeNode('gantry trace', {}, ({ cri, node }) => {
     assert.ok(run && create && start);
     assert.ok(isInOrder(['namespaces', 'network', 'files', 'record'], namesOf(run.phases)));
     const network = run.phases.find(({ name }) => name === 'network');
-    assert.ok(isInOrder(['plugin loopback', 'plugin bridge'], namesOf(network?.phases ?? [])));
+    assert.ok(isInOrder(['plugin bridge', 'plugin portmap'], namesOf(network?.phases ?? [])));
     assert.ok(isInOrder(['snapshot', 'spec', 'create in the runtime', 'record'], namesOf(create.phases)));
     assert.ok(namesOf(start.phases).includes('start in the runtime'));
     assert.deepEqual([create.containerName, start.containerName], ['app', 'app']);
