@@ -84,6 +84,15 @@ test('an empty lease, as a power loss leaves it, is not lost for ever', async ()
   assert.deepEqual(here.names(), ['10.9.0.2']);
 });
 
+test('the file of the last address holds that address alone when it was a longer one', async () => {
+  using here = stage();
+  mkdirSync(here.directory);
+  const last = join(here.directory, 'last_reserved_ip.0');
+  writeFileSync(last, '10.9.0.254');
+  await here.plugin.add(here.deps, request('one'));
+  assert.equal(readFileSync(last, 'utf8'), '10.9.0.2');
+});
+
 test('leases of the old form are given back', async () => {
   using here = stage();
   mkdirSync(here.directory);

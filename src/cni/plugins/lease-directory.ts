@@ -7,6 +7,7 @@ import {
   closeSync,
   constants,
   fstatSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -14,6 +15,7 @@ import {
   rmdirSync,
   unlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -163,7 +165,7 @@ export class Leases {
 
   rememberLast(setIndex: number, address: IpAddress): void {
     const name = lastPrefix + setIndex;
-    writeFileSync(join(this.#directory, name), formatIp(address), { mode: 0o600 });
+    overwrite(join(this.#directory, name), formatIp(address));
     this.#rested.delete(name);
   }
 
@@ -224,6 +226,20 @@ export class Leases {
       if (errnoOf(error) !== 'ENOENT') throw error;
     }
     this.#contents.delete(name);
+  }
+}
+
+/**
+ * For a file whose content nothing depends on: a crash may leave a mixture. One that is emptied first is written to the disk as soon as
+ * it is closed, and the next time waits for the disk.
+ */
+function overwrite(path: string, text: string): void {
+  const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o600);
+  try {
+    const length = writeSync(fd, text, 0);
+    if (fstatSync(fd).size > length) ftruncateSync(fd, length);
+  } finally {
+    closeSync(fd);
   }
 }
 
