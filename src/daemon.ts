@@ -13,6 +13,7 @@ import { createEngine, type Engine, type EngineParts } from './daemon/engine.ts'
 import { startFaces } from './daemon/faces.ts';
 import { startImages } from './daemon/images.ts';
 import { lockDirectory } from './daemon/lock.ts';
+import { startMetrics } from './daemon/metrics.ts';
 import { startNetworks } from './daemon/networking.ts';
 import { recoverEngine } from './daemon/recovery.ts';
 import { findRuntimes, handlerFacts } from './daemon/runtimes.ts';
@@ -27,7 +28,6 @@ import { Poller } from './linux/poll.ts';
 import { existsSync } from 'node:fs';
 import { openSandboxStore, type SandboxStore } from './sandbox/sandbox.ts';
 import { createLog, type Log } from './telemetry/log.ts';
-import { createRequestMetrics } from './telemetry/request-metrics.ts';
 
 /** Several hundred changes of records. */
 const reserveBytes = 8 * 1024 * 1024;
@@ -46,7 +46,7 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   const engine = createEngine(parts, stack);
   await recoverEngine(engine, log);
   await startPlugins(engine, version, stack);
-  const metrics = createRequestMetrics();
+  const metrics = await startMetrics(config);
   const traces = await startTraces({ keptRequests: config.traces.kept_requests, version, log }, stack);
   await startFaces({ config, version, log, metrics, traces, engine }, stack);
   const startMs = Math.round(performance.now() - startedAt);

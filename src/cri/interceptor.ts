@@ -23,7 +23,8 @@ import { subjectOfAnswer, subjectOfRequest, type SubjectStores } from './subject
 
 export interface InterceptorDeps {
   readonly log: Log;
-  readonly metrics: RequestMetrics;
+  /** None where nobody is served them. */
+  readonly metrics: RequestMetrics | undefined;
   readonly traces: RequestTraces;
   /** Where traces find the names of what requests name by ids. */
   readonly stores: SubjectStores;
@@ -62,12 +63,11 @@ export function unary<Req, Res>(
   method: string,
   handler: UnaryHandler<Req, Res>,
 ): handleUnaryCall<Req, Res> {
+  const isQueued = queuedMethods.has(method);
   return (call, callback) => {
     const request = begin(deps, method, call);
     const work = async (): Promise<Res> => await handler(call.request, request.signal);
-    const answer = request.run(async () =>
-      queuedMethods.has(method) ? await inTurn(deps.queue, request.signal, work) : await work(),
-    );
+    const answer = request.run(isQueued ? async () => await inTurn(deps.queue, request.signal, work) : work);
     answer.then(
       (response) => {
         request.end(response);
@@ -138,22 +138,23 @@ function begin(
   call: Pick<AnyCall, 'getDeadline' | 'on' | 'metadata' | 'request'>,
 ): Request {
   const startedAt = performance.now();
-  const measured = deps.metrics.begin(method);
+  const measured = deps.metrics?.begin(method);
   const isQuiet = quietMethods.test(method);
   const trace = beginTrace(deps, method, call);
   const controller = new AbortController();
   let hasEnded = false;
-  // Told of calls that were answered as well, when their stream closes: what still listens is let go.
-  call.on('cancelled', () =>
-    controller.abort(hasEnded ? endReason : new EngineError('cancelled', `${method}: the client has gone`)),
-  );
+  // Told of calls that were answered as well, when their stream closes: what still listens is let go. Reads leave nothing behind.
+  call.on('cancelled', () => {
+    if (!hasEnded) controller.abort(new EngineError('cancelled', `${method}: the client has gone`));
+    else if (!isQuiet) controller.abort(endReason);
+  });
   const timer = armDeadline(call.getDeadline(), () =>
     controller.abort(new EngineError('deadline-exceeded', `${method}: the request’s deadline has passed`)),
   );
   const finish = (code: string): number => {
     hasEnded = true;
     clearTimeout(timer);
-    measured(code);
+    measured?.(code);
     return Math.round((performance.now() - startedAt) * 10) / 10;
   };
   return {

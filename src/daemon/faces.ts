@@ -23,7 +23,7 @@ export interface FacesOptions {
   readonly config: Config;
   readonly version: string;
   readonly log: Log;
-  readonly metrics: RequestMetrics;
+  readonly metrics: RequestMetrics | undefined;
   readonly traces: RequestTraces;
   readonly engine: Engine;
 }
@@ -81,7 +81,7 @@ export async function startFaces(options: FacesOptions, stack: AsyncDisposableSt
     }),
   });
   stack.use(server);
-  if (config.metrics.address !== '') stack.use(await serveMetrics(config.metrics.address, metrics));
+  if (metrics !== undefined) stack.use(await serveMetrics(config.metrics.address, metrics));
 }
 
 function engineFacts({ config, version, engine }: FacesOptions) {

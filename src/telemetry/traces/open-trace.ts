@@ -45,9 +45,8 @@ export class OpenTrace {
 
   /** Adds to what is known of the subject. */
   describe(subject: Subject): void {
-    const texts = Object.entries(subject).filter(([, text]) => text !== undefined);
-    const bounded = texts.map(([key, text = '']) => [key, cut(text, maxSubjectLength)]);
-    this.#subject = { ...this.#subject, ...Object.fromEntries(bounded) };
+    for (const [key, text] of Object.entries(subject))
+      if (text !== undefined) this.#subject = { ...this.#subject, [key]: cut(text, maxSubjectLength) };
   }
 
   /** Begins a phase inside `parent`; undefined when it is not kept. */
