@@ -28,7 +28,6 @@ await build({
   banner: {
     js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
   },
-  keepNames: true,
   sourcemap: true,
   legalComments: 'linked',
   logLevel: 'warning',
