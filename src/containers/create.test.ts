@@ -53,7 +53,17 @@ function deps(t: TestContext, said: string[]): { deps: ContainerDeps; sandboxId:
     cgroups: { expectContainers: () => undefined, pathFor: () => '/pod/c', destroy: nothing },
     plugins: { creating: async (draft: unknown) => draft, abandoned: () => undefined },
     runtime: {
-      create: async () => processes,
+      startMonitor: () => {
+        let isNeeded = false;
+        return {
+          create: async () => {
+            isNeeded = true;
+            return processes;
+          },
+          [Symbol.asyncDispose]: async () =>
+            void said.push(isNeeded ? 'leave the monitor' : 'end the monitor'),
+        };
+      },
       delete: async (container: Parameters<ContainerDeps['runtime']['delete']>[0]) =>
         void said.push(`delete, knowing ${JSON.stringify(processesOf(container))}`),
     },
@@ -70,7 +80,23 @@ test('a container whose record cannot be written is undone with its processes, b
   });
   const request = { sandboxId, config: sampleContainer };
   await assert.rejects(createContainer(given, request, new AbortController().signal), /disk is full/);
-  assert.deepEqual(said, [`delete, knowing ${JSON.stringify(processes)}`, 'forget its exit']);
+  assert.deepEqual(said, [
+    'leave the monitor',
+    `delete, knowing ${JSON.stringify(processes)}`,
+    'forget its exit',
+  ]);
+  assert.deepEqual(given.store.all(), []);
+});
+
+test('a container that cannot be prepared ends the monitor that waits for it, before anything of it is undone', async (t) => {
+  const said: string[] = [];
+  const { deps: given, sandboxId } = deps(t, said);
+  t.mock.method(given.spec, 'build', async () => {
+    throw new Error('no such user');
+  });
+  const request = { sandboxId, config: sampleContainer };
+  await assert.rejects(createContainer(given, request, new AbortController().signal), /no such user/);
+  assert.deepEqual(said, ['end the monitor', 'delete, knowing undefined', 'forget its exit']);
   assert.deepEqual(given.store.all(), []);
 });
 

@@ -5,7 +5,6 @@ import { EngineError } from '../lib/errors.ts';
 import { newContainerId, quote, type SandboxId } from '../lib/ids.ts';
 import { isSameJson } from '../lib/same-json.ts';
 import { undoFailed } from '../lib/undo.ts';
-import type { MonitoredContainer } from '../oci/monitor.ts';
 import { isHolderGone } from '../sandbox/holder-ended.ts';
 import type { MappedIds } from '../images/snapshots/snapshot-types.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
@@ -156,10 +155,12 @@ async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Pro
   // Once there are processes, undoing has to wait for their monitor: it writes an exit file as its last act.
   let toUndo = draft;
   try {
+    makeDirectories(deps, parts);
+    if (parts.source !== undefined)
+      return await standBy(deps, (toUndo = await prepare(deps, parts, signal)), parts.source);
+    await using monitor = await phase('start the monitor', () => startMonitor(deps, draft, signal));
     const prepared = (toUndo = await prepare(deps, parts, signal));
-    signal.throwIfAborted();
-    if (parts.source !== undefined) return await standBy(deps, prepared, parts.source);
-    const processes = await phase('create in the runtime', () => createProcesses(deps, prepared, signal));
+    const processes = await phase('create in the runtime', () => monitor.create());
     const created: Container = { ...prepared, state: { name: 'created', processes } };
     toUndo = created;
     await phase('unbind mounts', () => deps.mounts.unbind(containerPaths(deps.stateDirectory, draft.id)));
@@ -175,6 +176,13 @@ async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Pro
   }
 }
 
+/** For its bundle and its log. */
+function makeDirectories(deps: Pick<ContainerDeps, 'stateDirectory'>, { draft, sandbox }: Parts): void {
+  mkdirSync(containerPaths(deps.stateDirectory, draft.id).directory, { recursive: true, mode: 0o700 });
+  const place = logPlaceOf(sandbox, draft.config);
+  if (place !== undefined) makeLogPlace(place);
+}
+
 /** Makes all that the runtime needs to create the processes; gives the container as it will be. */
 async function prepare(
   deps: ContainerDeps,
@@ -183,7 +191,6 @@ async function prepare(
 ): Promise<Container> {
   const { id, config } = draft;
   const paths = containerPaths(deps.stateDirectory, id);
-  mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
   const ids = mappedIds(sandbox);
   if (source !== undefined && ids !== undefined)
     throw new EngineError(
@@ -212,8 +219,7 @@ async function prepare(
   if (container.cgroupsPath !== draft.cgroupsPath) deps.store.update(id, () => container);
   const spec = await phase('bind mounts', () => deps.mounts.bind(whole, paths, container.runtimeHandler));
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
-  const place = logPlaceOf(sandbox, config);
-  if (place !== undefined) makeLogPlace(place);
+  signal.throwIfAborted();
   return container;
 }
 
@@ -225,12 +231,12 @@ function mappedIds({ config, state }: Sandbox): MappedIds | undefined {
   return { userNamespace, hostId: ids.hostId, length: ids.length };
 }
 
-async function createProcesses(
+function startMonitor(
   deps: Pick<ContainerDeps, 'runtime' | 'stateDirectory'>,
   { id, config, runtimeHandler, logPath }: Container,
   signal: AbortSignal,
-): Promise<MonitoredContainer> {
-  return await deps.runtime.create(
+): ReturnType<ContainerDeps['runtime']['startMonitor']> {
+  return deps.runtime.startMonitor(
     {
       id,
       handler: runtimeHandler,

@@ -118,7 +118,8 @@ export interface ContainerDeps {
     updated(container: Container): void;
   };
   readonly runtime: {
-    create(
+    /** Starts the monitor of a container, whose bundle has a directory and may have no content yet. Disposed of without a container it is gone. */
+    startMonitor(
       request: {
         readonly id: ContainerId;
         readonly handler: string;
@@ -130,7 +131,7 @@ export interface ContainerDeps {
         readonly stdinOnce: boolean;
       },
       signal: AbortSignal,
-    ): Promise<MonitoredContainer>;
+    ): AsyncDisposable & { create(): Promise<MonitoredContainer> };
     start(container: Container): Promise<void>;
     /** Whether the program of a container runs, asked of the runtime. */
     isStarted(container: Container): Promise<boolean>;

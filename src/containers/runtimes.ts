@@ -7,7 +7,7 @@ import { signalProcess } from '../linux/pidfd.ts';
 import type { Poller } from '../linux/poll.ts';
 import type { ConmonSetup } from '../oci/conmon.ts';
 import { reopenLog } from '../oci/monitor-control.ts';
-import { awaitMonitor, createContainer, type ContainerStdin, type MonitorDeps } from '../oci/monitor.ts';
+import { awaitMonitor, type ContainerStdin, type MonitorDeps, WaitingMonitor } from '../oci/monitor.ts';
 import type { OciRuntime } from '../oci/oci-runtime.ts';
 import { containerState, deleteContainer } from '../oci/runtime.ts';
 import { hasLinearCpuWeight } from '../oci/runtime-version.ts';
@@ -59,8 +59,8 @@ export function stdinOf({ stdin, stdinOnce }: Pick<ContainerConfig, 'stdin' | 's
 
 export function createRuntimes(options: RuntimesOptions): ContainerDeps['runtime'] {
   return {
-    async create({ id, handler, bundle, logPath, terminal, stdin, stdinOnce }, signal) {
-      return await createContainer(monitorDeps(options, handler), {
+    startMonitor({ id, handler, bundle, logPath, terminal, stdin, stdinOnce }, signal) {
+      return new WaitingMonitor(monitorDeps(options, handler), {
         id,
         bundle,
         logPath,

@@ -1,5 +1,5 @@
 /** Creating a container under a monitor: conmon runs the runtime's `create` and stays with the container until it ends. */
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { EngineError } from '../lib/errors.ts';
 import { close } from '../linux/libc.ts';
 import { openProcess, processStartTicks, sendSignal, watchExit } from '../linux/pidfd.ts';
@@ -56,26 +56,69 @@ export async function createContainer(
   deps: MonitorDeps,
   args: CreateContainerArgs,
 ): Promise<MonitoredContainer> {
-  args.signal?.throwIfAborted();
-  const what = `${args.restore === undefined ? 'create' : 'restore'} container ${args.id}`;
-  await using undo = new AsyncDisposableStack();
-  const launch = { args: createArguments(deps, args), directory: args.bundle };
-  using conmon = await phase('start conmon', () => ConmonProcess.start(deps, launch));
-  undo.defer(() => discard(deps, args.id, conmon));
-  conmon.admit();
-  const wait = { what, timeoutMs: args.timeoutMs ?? defaultTimeoutMs, signal: args.signal };
-  const [{ data: pid, message }] = await Promise.all([
-    phase('conmon and the runtime', () => conmon.answer(wait)),
-    phase('place conmon', () => conmon.moveBy(deps.conmon.place)),
-  ]);
-  if (pid <= 0) throw runtimeError(what, message ?? '', 'the runtime failed without a message');
-  conmon.takeOomScoreOfDaemon();
-  const startTicks = String(processStartTicks(pid) ?? 0n);
-  undo.move();
-  return {
-    process: { pid, startTicks },
-    monitor: { pid: conmon.pid, startTicks: String(conmon.startTicks) },
-  };
+  await using monitor = new WaitingMonitor(deps, args);
+  return await monitor.create();
+}
+
+/**
+ * A monitor at its gate: it starts beside the work that its container still needs, and goes on with `create`. Disposed of without a
+ * container it is killed, and leaves nothing.
+ */
+export class WaitingMonitor implements AsyncDisposable {
+  readonly #deps: MonitorDeps;
+  readonly #args: CreateContainerArgs;
+  readonly #conmon: ConmonProcess;
+  readonly #placed: Promise<void>;
+  readonly #newLog: string | undefined;
+  #state: 'waiting' | 'admitted' | 'created' = 'waiting';
+
+  /** Of the bundle only the directory has to be there. */
+  constructor(deps: MonitorDeps, args: CreateContainerArgs) {
+    args.signal?.throwIfAborted();
+    this.#deps = deps;
+    this.#args = args;
+    const { logPath } = args;
+    this.#newLog = logPath === undefined || existsSync(logPath) ? undefined : logPath;
+    const launch = { args: createArguments(deps, args), directory: args.bundle };
+    this.#conmon = ConmonProcess.start(deps, launch);
+    this.#placed = this.#conmon.moveBy(deps.conmon.place);
+    // `create` tells of it.
+    this.#placed.catch(() => undefined);
+  }
+
+  /** The bundle is complete. Throws as `createContainer`. */
+  async create(): Promise<MonitoredContainer> {
+    const { id, restore, signal, timeoutMs = defaultTimeoutMs } = this.#args;
+    const what = `${restore === undefined ? 'create' : 'restore'} container ${id}`;
+    const conmon = this.#conmon;
+    this.#state = 'admitted';
+    conmon.admit();
+    const [{ data: pid, message }] = await Promise.all([
+      phase('conmon and the runtime', () => conmon.answer({ what, timeoutMs, signal })),
+      phase('place conmon', () => this.#placed),
+    ]);
+    if (pid <= 0) throw runtimeError(what, message ?? '', 'the runtime failed without a message');
+    conmon.takeOomScoreOfDaemon();
+    const startTicks = String(processStartTicks(pid) ?? 0n);
+    this.#state = 'created';
+    return {
+      process: { pid, startTicks },
+      monitor: { pid: conmon.pid, startTicks: String(conmon.startTicks) },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // The end of its pipes would let conmon through the gate.
+    using conmon = this.#conmon;
+    if (this.#state === 'created') return;
+    // Its pid is not to be another process's by then.
+    await this.#placed.catch(() => undefined);
+    conmon.kill();
+    await conmon.exited;
+    if (this.#state === 'admitted') await discard(this.#deps, this.#args.id);
+    // Logs count the attempts for the kubelet, where it knows of no container.
+    else if (this.#newLog !== undefined) rmSync(this.#newLog, { force: true });
+  }
 }
 
 /** Waits until the monitor of a container that has been deleted has ended; one that does not end by itself is killed. */
@@ -128,9 +171,7 @@ function createArguments({ conmon, runtime }: MonitorDeps, args: CreateContainer
   ];
 }
 
-async function discard(deps: RuntimeDeps, id: string, conmon: ConmonProcess): Promise<void> {
-  conmon.kill();
-  await conmon.exited;
+async function discard(deps: RuntimeDeps, id: string): Promise<void> {
   await deleteContainer(deps, { id, force: true });
   // A runtime killed in the middle of `create` leaves a directory that it does not know as a container any more.
   rmSync(`${deps.runtime.root}/${id}`, { recursive: true, force: true });

@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isKind } from '../../src/lib/errors.ts';
 import { signalProcess } from '../../src/linux/pidfd.ts';
 import { type ContainerExit, ExitWatcher } from '../../src/oci/exits.ts';
 import { reopenLog } from '../../src/oci/monitor-control.ts';
-import { createContainer, type CreateContainerArgs, type MonitoredContainer } from '../../src/oci/monitor.ts';
+import {
+  createContainer,
+  type CreateContainerArgs,
+  type MonitoredContainer,
+  WaitingMonitor,
+} from '../../src/oci/monitor.ts';
 import {
   containerState,
   deleteContainer,
@@ -143,6 +149,38 @@ describe('a container under conmon', { timeout: 60_000 }, () => {
     await assert.rejects(creating, /not wanted/);
     assert.equal(existsSync(`/proc/${fixture.placed.at(-1)}`), false);
     assert.ok(!readdirSync(fixture.deps.runtime.root).includes('aborted'));
+  });
+
+  for (const [what, isLogged] of [
+    ['nothing', false],
+    ['the log that was there', true],
+  ] as const)
+    test(`a monitor that waits in vain leaves ${what}`, async () => {
+      const id = `in-vain-${isLogged}`;
+      const bundle = fixture.bundle(id, ['sleep', '1000']);
+      const logPath = join(bundle, 'log');
+      if (isLogged) writeFileSync(logPath, 'of an earlier attempt\n');
+      const args = { id, bundle, logPath, terminal: false, stdin: 'none' } as const;
+      {
+        await using _monitor = new WaitingMonitor(fixture.deps, args);
+        while (!existsSync(logPath)) await sleep(1);
+      }
+      assert.equal(existsSync(`/proc/${fixture.placed.at(-1)}`), false);
+      assert.equal(existsSync(logPath), isLogged);
+      assert.ok(!readdirSync(fixture.deps.runtime.root).includes(id));
+    });
+
+  test('a monitor waits until the bundle is complete', async () => {
+    const bundle = fixture.bundle('late', ['true']);
+    const [config, hidden] = [join(bundle, 'config.json'), join(bundle, 'hidden')];
+    renameSync(config, hidden);
+    const args = { id: 'late', bundle, terminal: false, stdin: 'none' } as const;
+    await using monitor = new WaitingMonitor(fixture.deps, args);
+    await sleep(50);
+    renameSync(hidden, config);
+    const { process } = await monitor.create();
+    assert.equal((await containerState(fixture.deps, { id: 'late' }))?.pid, process.pid);
+    await deleteContainer(fixture.deps, { id: 'late', force: true });
   });
 
   test('pause, resume, update and log rotation of a running container', async () => {
