@@ -74,8 +74,10 @@ export interface PluginDeps {
   readonly poller: Poller;
   /** Opens a route socket's descriptor in a network namespace; the plugin closes it. */
   readonly openNetlink: (netnsPath: string) => Promise<number>;
-  /** `name` has slashes (`net/ipv4/ip_forward`), as an interface's name may hold dots. Undefined is the host. */
-  readonly writeSysctl: (netnsPath: string | undefined, name: string, value: string) => Promise<void>;
+  /** Of the host. `name` has slashes (`net/ipv4/ip_forward`), as an interface's name may hold dots. */
+  readonly writeSysctl: (name: string, value: string) => void;
+  /** Of a network namespace, by such names; those that the kernel does not have are left out. */
+  readonly writePodSysctls: (netnsPath: string, values: Readonly<Record<string, string>>) => Promise<void>;
   /** Where host-local keeps its leases: shared with the program. Default /var/lib/cni/networks. */
   readonly dataDir?: string;
   /** Facts that end with the boot. Default /run/gantry/cni. */

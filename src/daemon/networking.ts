@@ -22,10 +22,8 @@ export async function startNetworks(
       route,
       poller,
       openNetlink: async (netnsPath) => await thread.openNetlink(netnsPath),
-      writeSysctl: async (netnsPath, name, value) => {
-        if (netnsPath === undefined) writeFileSync(`/proc/sys/${name}`, value);
-        else await thread.writeSysctl(netnsPath, name, value);
-      },
+      writeSysctl: (name, value) => writeFileSync(`/proc/sys/${name}`, value),
+      writePodSysctls: async (netnsPath, values) => await thread.writeSysctls(netnsPath, values),
       dataDir: `${config.cache_dir}/networks`,
     },
     confDir: config.conf_dir,

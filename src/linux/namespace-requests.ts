@@ -21,7 +21,7 @@ export type NamespaceRequest =
       readonly type: number;
       readonly protocol: number;
     }
-  | { readonly operation: 'write-sysctl'; readonly netnsPath: string; readonly sysctl: Sysctl }
+  | { readonly operation: 'write-sysctls'; readonly netnsPath: string; readonly sysctls: readonly Sysctl[] }
   | { readonly operation: 'open-file'; readonly netnsPath: string; readonly path: string };
 
 export interface NamespaceWorkerData {

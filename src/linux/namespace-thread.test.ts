@@ -154,7 +154,11 @@ describe('NamespaceThread', () => {
     const pins = await thread.pin({ kinds: ['net'], directory: `${directory}/own` });
     const file = '/proc/sys/net/ipv4/conf/lo/route_localnet';
     const host = await readFile(file, 'latin1');
-    await thread.writeSysctl(pins.net, 'net.ipv4.conf.lo.route_localnet', '1');
+    // What the kernel does not have is left out: it may be one without IPv6.
+    await thread.writeSysctls(pins.net, {
+      'net.ipv6.no_such': '1',
+      'net.ipv4.conf.lo.route_localnet': '1',
+    });
     assert.equal(await textIn(thread, pins.net, file), '1\n');
     assert.equal(await readFile(file, 'latin1'), host);
     const links = (await textIn(thread, pins.net, '/proc/net/dev')).match(/^\s*\S+:/gm);
@@ -162,14 +166,12 @@ describe('NamespaceThread', () => {
       links?.filter((name) => name.includes('eth') || name.includes('ens')),
       [],
     );
-    await assert.rejects(
-      thread.writeSysctl(pins.net, 'net.ipv4.no_such', '1'),
-      /net\.ipv4\.no_such does not exist/,
-    );
-    await assert.rejects(thread.writeSysctl(pins.net, 'net.ipv4.ip_forward', 'x'), {
+    await assert.rejects(thread.writeSysctls(pins.net, { 'net.ipv4.ip_forward': 'x' }), {
       kind: 'invalid-argument',
     });
-    await assert.rejects(thread.writeSysctl(pins.net, 'kernel.shmmax', '1'), { kind: 'invalid-argument' });
+    await assert.rejects(thread.writeSysctls(pins.net, { 'kernel.shmmax': '1' }), {
+      kind: 'invalid-argument',
+    });
     await thread.unpin([pins.net]);
   });
 

@@ -133,12 +133,17 @@ export class NamespaceThread implements AsyncDisposable {
     return await this.#open({ operation: 'open-file', netnsPath, path: own });
   }
 
-  /** Sets a `net.*` parameter of the namespace. Throws EngineError invalid-argument for a name or value that the kernel does not take. */
-  async writeSysctl(netnsPath: string, name: string, value: string): Promise<void> {
-    const sysctl = parseSysctl(name, value);
-    if (sysctl.kind !== 'net')
+  /**
+   * Sets `net.*` parameters of the namespace, but for those that the kernel does not have or has read-only. Throws EngineError
+   * invalid-argument for a name that is none, or a value that the kernel does not take.
+   */
+  async writeSysctls(netnsPath: string, values: Readonly<Record<string, string>>): Promise<void> {
+    const sysctls = Object.entries(values).map(([name, value]) => parseSysctl(name, value));
+    for (const { name, kind } of sysctls) {
+      if (kind === 'net') continue;
       throw new EngineError('invalid-argument', `sysctl ${name} is not of a network namespace`);
-    await this.#ask({ operation: 'write-sysctl', netnsPath, sysctl });
+    }
+    await this.#ask({ operation: 'write-sysctls', netnsPath, sysctls });
   }
 
   /** Finishes what has been asked, then ends the thread. */

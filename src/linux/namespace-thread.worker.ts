@@ -90,8 +90,10 @@ function perform(request: NamespaceRequest): NamespaceResult {
       return inNetns(request.netnsPath, () =>
         socket(request.family, request.type | SOCK_CLOEXEC, request.protocol),
       );
-    case 'write-sysctl':
-      inNetns(request.netnsPath, () => writeSysctl(request.sysctl));
+    case 'write-sysctls':
+      inNetns(request.netnsPath, () => {
+        for (const sysctl of request.sysctls) writeIfThere(sysctl);
+      });
       return undefined;
     case 'open-file':
       return inNetns(request.netnsPath, () => open(request.path, constants.O_RDONLY | O_CLOEXEC));
@@ -199,6 +201,16 @@ function raiseLoopback(): void {
 function setHostname(hostname: string): void {
   const name = Buffer.from(hostname);
   sethostname(name, name.length);
+}
+
+/** A kernel without IPv6 has none of its parameters. A daemon in a container has a read-only /proc/sys: they have their value or not. */
+function writeIfThere(sysctl: Sysctl): void {
+  try {
+    writeSysctl(sysctl);
+  } catch (error) {
+    const code = errnoOf(error instanceof EngineError ? error.cause : error);
+    if (code !== 'ENOENT' && code !== 'EROFS') throw error;
+  }
 }
 
 function writeSysctl({ name, path, value }: Sysctl): void {

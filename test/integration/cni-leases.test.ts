@@ -27,7 +27,7 @@ function stage(): Stage {
   const unused = (): never => assert.fail('host-local enters no namespace');
   return {
     directory,
-    deps: { route, poller, dataDir, openNetlink: unused, writeSysctl: unused },
+    deps: { route, poller, dataDir, openNetlink: unused, writeSysctl: unused, writePodSysctls: unused },
     plugin: new HostLocalPlugin(),
     names: () => readdirSync(directory).filter((name) => /^(?:10\.|fd)/.test(name)),
     [Symbol.dispose]: () => {

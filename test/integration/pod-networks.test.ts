@@ -90,10 +90,8 @@ async function makeHost(t: TestContext): Promise<Host> {
           route,
           poller,
           openNetlink: async (netnsPath) => await thread.openNetlink(netnsPath),
-          writeSysctl: async (netnsPath, name, value) => {
-            if (netnsPath === undefined) writeFileSync(join('/proc/sys', name), value);
-            else await thread.writeSysctl(netnsPath, name, value);
-          },
+          writeSysctl: (name, value) => writeFileSync(join('/proc/sys', name), value),
+          writePodSysctls: async (netnsPath, values) => await thread.writeSysctls(netnsPath, values),
           dataDir: join(cacheDir, 'networks'),
           runDir: join(root, 'run'),
         },

@@ -40,7 +40,7 @@ export async function ensureBridge(deps: PluginDeps, config: BridgeConfig): Prom
   if (filtersVlans && link.vlanFiltering !== true) {
     throw new EngineError('failed-precondition', `bridge ${name} is there already and does not filter VLANs`);
   }
-  await writeOptionalSysctl(deps, undefined, `net/ipv6/conf/${name}/accept_ra`, '0');
+  writeOptionalSysctl(deps, `net/ipv6/conf/${name}/accept_ra`, '0');
   if (!link.isUp || config.promiscMode) {
     await setLink(deps.route, {
       index: link.index,
@@ -118,16 +118,11 @@ export async function ensureGateway(
 }
 
 /** Sysctls that a kernel without IPv6 does not have are no reason to fail. */
-export async function writeOptionalSysctl(
-  deps: PluginDeps,
-  netnsPath: string | undefined,
-  name: string,
-  value: string,
-): Promise<void> {
+export function writeOptionalSysctl(deps: PluginDeps, name: string, value: string): void {
   try {
-    await deps.writeSysctl(netnsPath, name, value);
+    deps.writeSysctl(name, value);
   } catch (error) {
-    const code = errnoOf(error) ?? errnoOf(error instanceof Error ? error.cause : undefined);
+    const code = errnoOf(error);
     // EROFS: /proc/sys of a daemon that runs in a container; the sysctl has its value or not.
     if (code !== 'ENOENT' && code !== 'EROFS') throw error;
   }

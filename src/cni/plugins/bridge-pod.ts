@@ -17,7 +17,6 @@ import { addRoute } from '../../linux/netlink/routes.ts';
 import type { RouteSocket } from '../../linux/netlink/socket.ts';
 import type { CniIp, CniResult, CniRoute, PluginDeps } from '../plugin-types.ts';
 import type { BridgeConfig } from './bridge-config.ts';
-import { writeOptionalSysctl } from './bridge-host.ts';
 
 const settlePatienceMs = 5000;
 const maxSettlePauseMs = 20;
@@ -64,7 +63,7 @@ export async function configurePod(
   const { pod, link } = args;
   const addresses = args.ips.map(({ address }) => requirePrefix(address, 'address from IPAM'));
   const hasV6 = addresses.some(({ address }) => address.family === 6);
-  await writeSysctls(deps, config, { ...args, hasV6 });
+  await deps.writePodSysctls(args.netnsPath, podSysctls(config, link.name, hasV6));
   const up = [
     ...addresses.map(async (address) => await addAddress(pod, { index: link.index, address })),
     setLink(pod, { index: link.index, up: true }),
@@ -84,29 +83,21 @@ export async function requirePodLink(pod: RouteSocket, ifName: string): Promise<
   throw new EngineError('not-found', `the container has no interface ${ifName}`);
 }
 
-async function writeSysctls(
-  deps: PluginDeps,
-  config: BridgeConfig,
-  args: { readonly netnsPath: string; readonly link: Link; readonly hasV6: boolean },
-): Promise<void> {
-  const { name } = args.link;
-  const values: [string, string][] = [
-    [`net/ipv6/conf/${name}/accept_dad`, config.enabledad ? '1' : '0'],
+function podSysctls(config: BridgeConfig, name: string, hasV6: boolean): Record<string, string> {
+  return {
+    [`net/ipv6/conf/${name}/accept_dad`]: config.enabledad ? '1' : '0',
     // Neighbours that remember the last owner of the address are told when the interface comes up.
-    [`net/ipv4/conf/${name}/arp_notify`, '1'],
-  ];
-  if (config.enabledad) values.push([`net/ipv6/conf/${name}/enhanced_dad`, '1']);
-  if (args.hasV6) {
-    values.push(
-      ['net/ipv6/conf/lo/disable_ipv6', '0'],
-      [`net/ipv6/conf/${name}/disable_ipv6`, '0'],
-      [`net/ipv6/conf/${name}/keep_addr_on_down`, '1'],
-      [`net/ipv6/conf/${name}/ndisc_notify`, '1'],
-    );
-  }
-  await Promise.all(
-    values.map(async ([key, value]) => await writeOptionalSysctl(deps, args.netnsPath, key, value)),
-  );
+    [`net/ipv4/conf/${name}/arp_notify`]: '1',
+    ...(config.enabledad ? { [`net/ipv6/conf/${name}/enhanced_dad`]: '1' } : {}),
+    ...(hasV6
+      ? {
+          'net/ipv6/conf/lo/disable_ipv6': '0',
+          [`net/ipv6/conf/${name}/disable_ipv6`]: '0',
+          [`net/ipv6/conf/${name}/keep_addr_on_down`]: '1',
+          [`net/ipv6/conf/${name}/ndisc_notify`]: '1',
+        }
+      : {}),
+  };
 }
 
 /** Until duplicate address detection is through. With it off that is at once. */

@@ -262,9 +262,9 @@ export class BridgePlugin implements InProcessPlugin {
     const vlanLink = config.vlan === 0 ? undefined : await ensureVlanLink(deps, config, bridge);
     const link = vlanLink ?? bridge;
     await ensureGateway(deps, config, { link, gateways });
-    if (gateways.some(({ address }) => address.family === 4)) await enable(deps, 'net/ipv4/ip_forward');
+    if (gateways.some(({ address }) => address.family === 4)) enable(deps, 'net/ipv4/ip_forward');
     if (gateways.some(({ address }) => address.family === 6)) {
-      await enable(deps, 'net/ipv6/conf/all/forwarding');
+      enable(deps, 'net/ipv6/conf/all/forwarding');
     }
     return vlanLink;
   }
@@ -300,9 +300,9 @@ async function untilUp(deps: PluginDeps, name: string): Promise<Link> {
   throw new EngineError('unavailable', `bridge port ${name} does not come up, it is ${state}`);
 }
 
-async function enable(deps: PluginDeps, name: string): Promise<void> {
+function enable(deps: PluginDeps, name: string): void {
   // Writing would fail where /proc/sys is read-only, although nothing is to be changed.
-  if (readFileSync(`/proc/sys/${name}`, 'utf8').trim() !== '1') await deps.writeSysctl(undefined, name, '1');
+  if (readFileSync(`/proc/sys/${name}`, 'utf8').trim() !== '1') deps.writeSysctl(name, '1');
 }
 
 function hasDns(dns: BridgeConfig['dns']): dns is NonNullable<BridgeConfig['dns']> {

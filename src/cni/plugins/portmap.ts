@@ -149,7 +149,7 @@ async function routeLoopback(deps: PluginDeps, pods: ReturnType<typeof podAddres
   const index = pod === undefined ? undefined : (await lookupRoute(deps.route, pod.address))?.index;
   const link = index === undefined ? undefined : await getLink(deps.route, index);
   if (link === undefined || link.name === 'lo') return;
-  await deps.writeSysctl(undefined, `net/ipv4/conf/${link.name}/route_localnet`, '1');
+  deps.writeSysctl(`net/ipv4/conf/${link.name}/route_localnet`, '1');
 }
 
 /**

@@ -36,7 +36,7 @@ export async function ensureVlanLink(deps: PluginDeps, config: BridgeConfig, bri
     throw new EngineError('failed-precondition', text);
   }
   if (link.isUp) return link;
-  await writeOptionalSysctl(deps, undefined, `net/ipv6/conf/${name}/accept_ra`, '0');
+  writeOptionalSysctl(deps, `net/ipv6/conf/${name}/accept_ra`, '0');
   await setLink(deps.route, { index: link.index, up: true });
   return link;
 }
