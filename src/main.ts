@@ -22,6 +22,8 @@ const exitUsage = 2;
 /** Stops by itself on SIGTERM and SIGINT; a second one ends it at once. Containers go on. */
 async function runDaemon(path: string, mustExist: boolean): Promise<void> {
   const config = loadConfig(path, { mustExist });
+  const { shareArenas } = await import('./linux/allocation-arenas.ts');
+  shareArenas();
   const [{ startDaemon }, { notifyService }] = await Promise.all([
     import('./daemon.ts'),
     import('./linux/service-notify.ts'),

@@ -1,0 +1,15 @@
+/** The arenas of the C library's allocator: what threads take their memory from. */
+import { bindUnchecked } from './libc.ts';
+
+const mallopt = bindUnchecked<[parameter: number, value: number]>('int mallopt(int param, int value)');
+
+/** malloc.h */
+const M_ARENA_MAX = -8;
+
+/**
+ * Gives all threads that begin later the arena of those before them. By itself each thread gets one of its own, up to eight for each CPU, which
+ * stays as large as it once was.
+ */
+export function shareArenas(): void {
+  mallopt(M_ARENA_MAX, 1);
+}
