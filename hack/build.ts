@@ -28,6 +28,9 @@ await build({
   banner: {
     js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
   },
+  // The text of what runs stays in memory.
+  minifyWhitespace: true,
+  lineLimit: 120,
   sourcemap: true,
   legalComments: 'linked',
   logLevel: 'warning',
