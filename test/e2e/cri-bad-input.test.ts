@@ -7,6 +7,7 @@ import { describeNode } from './engine/describe-node.ts';
 import { assertNothingLeft, nodeState } from './engine/leftovers.ts';
 import { createIn, listContainers, listPods, removePod, runPod, startIn } from './engine/pod-steps.ts';
 import { containerSpec, idleSpec, podSpec, type PodSpec } from './engine/pods.ts';
+import { eventually } from './engine/wait.ts';
 
 const absent = '0123456789abcdef'.repeat(4);
 
@@ -138,6 +139,11 @@ describeNode('CRI: bad input', { timeoutMs: 180_000 }, ({ cri, node, assertEmpty
     } finally {
       rmSync(file);
     }
+    // Nor does it see at once that the file has gone.
+    const { id } = await eventually('a pod without that network', async () =>
+      runPod(cri, 'network-again').catch(() => undefined),
+    );
+    await removePod(cri, id);
     await assertEmpty();
   });
 
