@@ -210,16 +210,19 @@ export class BridgePlugin implements InProcessPlugin {
       undo.defer(async () => await this.#ipam.del(deps, request));
       return await this.#ipam.add(deps, request);
     };
-    return await this.#bridges.run(config.bridge, undefined, async () => {
+    const connect = async () => {
       const bridge = await ensureBridge(deps, config);
-      const connect = async () => {
-        const host = await connectPod(deps, config, { bridge, netnsPath, ifName });
-        undo.defer(async () => await deleteHostLink(deps, host.index));
-        return host;
-      };
-      const [host, ipam] = await allEnded([connect(), lease()]);
-      return { bridge, host, ipam };
-    });
+      const host = await connectPod(deps, config, { bridge, netnsPath, ifName });
+      undo.defer(async () => await deleteHostLink(deps, host.index));
+      return { bridge, host };
+    };
+    const [{ bridge, host }, ipam] = await allEnded([
+      this.#bridges.run(config.bridge, undefined, connect),
+      lease(),
+    ]);
+    // Before the pod's end comes up: what it says then is not to go to other VLANs, nor to ports that it is kept from.
+    await setPort(deps.route, host.index, config);
+    return { bridge, host, ipam };
   }
 
   async #setUpPod(deps: PluginDeps, config: BridgeConfig, args: SetUp): Promise<Link> {
@@ -237,13 +240,15 @@ export class BridgePlugin implements InProcessPlugin {
 
   /** The answer is the VLAN's link, if there is one. */
   async #setUpHost(deps: PluginDeps, config: BridgeConfig, args: SetUp): Promise<Link | undefined> {
-    const { request, bridge, host, ips, gateways, undo } = args;
-    await setPort(deps.route, host.index, config);
-    const vlanLink = await this.#bridges.run(
-      config.bridge,
-      undefined,
-      async () => await this.#setUpGateway(deps, config, { bridge, gateways }),
-    );
+    const { request, bridge, ips, gateways, undo } = args;
+    const vlanLink =
+      gateways.length === 0
+        ? undefined
+        : await this.#bridges.run(
+            config.bridge,
+            undefined,
+            async () => await this.#setUpGateway(deps, config, { bridge, gateways }),
+          );
     if (config.hasAddresses && config.ipMasq) {
       undo.defer(async () => await this.#masquerade.remove(runDirOf(deps), memberOf(config, request)));
       const addresses = ips.map(({ address }) => requirePrefix(address, 'address'));
@@ -258,7 +263,6 @@ export class BridgePlugin implements InProcessPlugin {
     args: Pick<SetUp, 'bridge' | 'gateways'>,
   ): Promise<Link | undefined> {
     const { bridge, gateways } = args;
-    if (gateways.length === 0) return undefined;
     const vlanLink = config.vlan === 0 ? undefined : await ensureVlanLink(deps, config, bridge);
     const link = vlanLink ?? bridge;
     await ensureGateway(deps, config, { link, gateways });
