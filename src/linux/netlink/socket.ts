@@ -33,6 +33,8 @@ export interface NetlinkCall {
 /** A request that waits for the kernel. */
 interface Asked {
   readonly call: NetlinkCall;
+  readonly bytes: Buffer;
+  readonly sequence: number;
   readonly answer: PromiseWithResolvers<NetlinkMessage[]>;
 }
 
@@ -148,8 +150,8 @@ export class NetlinkSocket implements Disposable {
    * process, and nothing else on this socket meanwhile.
    */
   async executeUntilNotice(call: NetlinkCall, notice: Notice): Promise<void> {
-    const turn = await deletionTurns.acquire();
     const { bytes, sequence } = this.#encode(call, messageFlag.ack);
+    const turn = await deletionTurns.acquire();
     const sent = this.#sendAsMember(call, bytes, notice.group).finally(() => turn[Symbol.dispose]());
     // It may still be under way when nobody listens any more.
     sent.catch(() => undefined);
@@ -174,23 +176,25 @@ export class NetlinkSocket implements Disposable {
 
   async #request(call: NetlinkCall): Promise<NetlinkMessage[]> {
     const answer = Promise.withResolvers<NetlinkMessage[]>();
-    this.#asked.push({ call, answer });
+    this.#asked.push({ call, ...this.#encode(call, messageFlag.ack), answer });
     if (this.#asked.length === 1) void this.#sendAsked();
     return await answer.promise;
   }
 
-  /** All that has been asked by the time that the turn comes. */
+  /** What has been asked by the time that the turn comes. Once an answer is lost, the rest is not waited for: the event loop stands still. */
   async #sendAsked(): Promise<void> {
     using _ = await exchangeTurns.acquire();
     const asked = this.#asked.splice(0, requestsAtOnce);
     if (this.#asked.length > 0) void this.#sendAsked();
-    const requests = asked.map((each) => ({ ...each, ...this.#encode(each.call, messageFlag.ack) }));
-    const sent = this.#send(requests.map(({ bytes }) => bytes));
-    for (const { call, sequence, answer } of requests) {
+    const sent = this.#send(asked.map(({ bytes }) => bytes));
+    let isLost = false;
+    for (const { call, sequence, answer } of asked) {
       try {
         await this.#mustBeSent(call, sent);
+        if (isLost) throw failure(call, errnoNumber('ETIMEDOUT'), 'an answer before it was lost');
         answer.resolve(this.#receiveAnswer(call, sequence));
       } catch (error) {
+        isLost ||= errnoOf(error) === 'ETIMEDOUT';
         answer.reject(error);
       }
     }
