@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { newContainerId } from '../lib/ids.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
+import { StandingStill } from './checkpoints/standing-still.ts';
 import { checkpointContainer } from './checkpoint.ts';
 import type { ContainerDeps } from './deps.ts';
 
@@ -23,6 +24,7 @@ test('what is written beside the wanted file is named to the next daemon for as 
     sandboxes: { get: () => undefined },
     checkpoints: {
       directory: join(base, 'work'),
+      standingStill: new StandingStill(),
       whyNot: async () => undefined,
       pause: async () => {
         assert.deepEqual(

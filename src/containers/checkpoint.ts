@@ -20,7 +20,7 @@ export interface CheckpointRequest {
   readonly timeoutMs: number;
 }
 
-/** A container stands still for no longer than this, whatever the request says. */
+/** A container stands still for no longer than this, and the ten seconds that CRIU then gets to end; whatever the request says. */
 const longestMs = 30 * 60_000;
 
 /**
@@ -28,7 +28,7 @@ const longestMs = 30 * 60_000;
  * it fails; then nothing is left of it.
  *
  * @throws EngineError not-found, failed-precondition (not running, or CRIU's reason), unimplemented (no CRIU here), invalid-argument,
- * already-exists and permission-denied (the location), deadline-exceeded
+ * already-exists and permission-denied (the location), deadline-exceeded, unavailable (the daemon stops)
  */
 export async function checkpointContainer(
   deps: ContainerDeps,
@@ -48,7 +48,8 @@ export async function checkpointContainer(
   const limitMs = timeoutMs === 0 ? longestMs : Math.min(timeoutMs, longestMs);
   using deadline = new Deadline(limitMs);
   try {
-    await save(deps, { container, location, timeoutMs: limitMs }, AbortSignal.any([signal, deadline.signal]));
+    const ends = AbortSignal.any([signal, deadline.signal, deps.checkpoints.standingStill.ending]);
+    await save(deps, { container, location, timeoutMs: limitMs }, ends);
   } catch (error) {
     if (!deadline.signal.aborted || signal.aborted) throw error;
     const message = `checkpoint container ${id}: not done within ${limitMs / 1000} s`;
@@ -95,7 +96,7 @@ async function save(
   await mkdir(images, { recursive: true, mode: 0o700 });
   await writeFile(join(directory, partFile), archive.partPath, { mode: 0o600 });
   archive.create();
-  await freezeWhile(deps, container, signal, async () => {
+  await freezeWhile(deps, { container, signal }, async () => {
     const checkpointedAtMs = Date.now();
     await deps.checkpoints.save(container, {
       imageDirectory: images,
@@ -122,13 +123,14 @@ async function save(
 
 /** Memory and files are of one moment: what runs between the two would make files that the memory does not know. */
 async function freezeWhile(
-  deps: ContainerDeps,
-  container: Container,
-  signal: AbortSignal,
+  { checkpoints }: ContainerDeps,
+  { container, signal }: { readonly container: Container; readonly signal: AbortSignal },
   work: () => Promise<void>,
 ): Promise<void> {
-  await using thaw = new AsyncDisposableStack();
-  thaw.defer(async () => await deps.checkpoints.resume(container));
-  await deps.checkpoints.pause(container, signal);
-  await work();
+  await checkpoints.standingStill.during(async () => {
+    await using thaw = new AsyncDisposableStack();
+    thaw.defer(async () => await checkpoints.resume(container));
+    await checkpoints.pause(container, signal);
+    await work();
+  });
 }

@@ -15,7 +15,7 @@ import { isCheckpoint, openSource, type CheckpointSource } from './checkpoints/o
 import { prepareRestoredRoot, standBy } from './checkpoints/stand-by.ts';
 import { containerName, containerPaths, type Container } from './container.ts';
 import type { ContainerDeps, ContainerImageFacts } from './deps.ts';
-import { joinLogPath, makeLogPlace, type LogPlace } from './log-path.ts';
+import { joinLogPath, logPlaceOf, makeLogPlace } from './log-path.ts';
 import { releaseContainer } from './release.ts';
 import { makeRealMountPoints } from './root-directories.ts';
 import { stopSignalOf } from './stop-signal.ts';
@@ -114,7 +114,7 @@ function reserve(
   image: ContainerImageFacts,
 ): Container {
   const id = newContainerId();
-  const place = logPlaceOf(sandbox, config);
+  const place = logPlaceOf(sandbox.config, config);
   const container: Container = {
     version: 1,
     id,
@@ -135,11 +135,6 @@ function reserve(
   };
   deps.store.add(container);
   return container;
-}
-
-function logPlaceOf({ config: pod }: Sandbox, { logPath }: ContainerConfig): LogPlace | undefined {
-  if (pod.logDirectory === undefined || logPath === undefined) return undefined;
-  return { logDirectory: pod.logDirectory, logPath };
 }
 
 interface Parts {
@@ -179,7 +174,7 @@ async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Pro
 /** For its bundle and its log. */
 function makeDirectories(deps: Pick<ContainerDeps, 'stateDirectory'>, { draft, sandbox }: Parts): void {
   mkdirSync(containerPaths(deps.stateDirectory, draft.id).directory, { recursive: true, mode: 0o700 });
-  const place = logPlaceOf(sandbox, draft.config);
+  const place = logPlaceOf(sandbox.config, draft.config);
   if (place !== undefined) makeLogPlace(place);
 }
 

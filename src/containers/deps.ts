@@ -9,6 +9,7 @@ import type { Sandbox, SandboxStore } from '../sandbox/sandbox.ts';
 import type { ContainerConfig } from './container-config.ts';
 import type { SpecMount } from './spec/spec-input.ts';
 import type { RootDirectories } from './checkpoints/root-changes.ts';
+import type { StandingStill } from './checkpoints/standing-still.ts';
 import type { Container, ContainerPaths, ContainerStore, ContainerUser } from './container.ts';
 import type { ImageConfig } from '../images/image-config.ts';
 import type { MappedIds } from '../images/snapshots/snapshot-types.ts';
@@ -160,6 +161,7 @@ export interface Checkpoints {
   /** What containers may be restored from here. */
   readonly sources: { readonly directories: readonly string[]; readonly images: boolean };
   readonly layers: CheckpointLayers;
+  readonly standingStill: StandingStill;
   /** The path of a container's cgroup in each hierarchy. */
   cgroupPath(cgroupsPath: string): string;
   /** Whether cgroup v2 is the only hierarchy. */

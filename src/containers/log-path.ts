@@ -5,6 +5,8 @@ import { EngineError, errnoOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 import { mkdirat, openat, pathDirectory } from '../linux/at.ts';
 import { fstatat } from '../linux/file-status.ts';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import type { ContainerConfig } from './container-config.ts';
 
 /** What a container's log path is made of. */
 export interface LogPlace {
@@ -12,6 +14,15 @@ export interface LogPlace {
   readonly logDirectory: string;
   /** Relative to it. */
   readonly logPath: string;
+}
+
+/** undefined where the pod or the container wants no log. */
+export function logPlaceOf(
+  pod: Pick<Sandbox['config'], 'logDirectory'>,
+  { logPath }: Pick<ContainerConfig, 'logPath'>,
+): LogPlace | undefined {
+  if (pod.logDirectory === undefined || logPath === undefined) return undefined;
+  return { logDirectory: pod.logDirectory, logPath };
 }
 
 /**

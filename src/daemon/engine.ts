@@ -3,6 +3,7 @@ import type { CgroupDriver, HostCgroups } from '../cgroups/host.ts';
 import { KeptFiles } from '../cgroups/kept-files.ts';
 import type { Config } from '../config-schema.ts';
 import { createCheckpoints } from '../containers/checkpoints/processes.ts';
+import { StandingStill } from '../containers/checkpoints/standing-still.ts';
 import type { ContainerStore } from '../containers/container.ts';
 import type { ContainerDeps } from '../containers/deps.ts';
 import { OutputRoom } from '../containers/command-output.ts';
@@ -96,7 +97,8 @@ export function createEngine(parts: EngineParts, stack: AsyncDisposableStack): E
   };
   const containerExits = stack.use(new ContainerExits(exitSource(exits), () => containers, log));
   const plugins = enginePlugins(parts, () => containers, stack);
-  const containers = containerDeps(parts, runtimes, { exits: containerExits, plugins });
+  const checkpoints = checkpointsOf(parts, runtimes, stack.use(new StandingStill()));
+  const containers = containerDeps(parts, runtimes, { exits: containerExits, plugins, checkpoints });
   const interfaces = stack.use(
     new PodInterfaces(async (netnsPath, path) => await parts.thread.openFile(netnsPath, path)),
   );
@@ -164,10 +166,14 @@ function exitSource(watcher: ExitWatcher): ExitSource {
   };
 }
 
+interface ContainerParts extends Pick<ContainerDeps, 'checkpoints' | 'exits'> {
+  readonly plugins: EnginePlugins;
+}
+
 function containerDeps(
   parts: EngineParts,
   runtimes: RuntimesOptions,
-  { exits, plugins }: { readonly exits: ContainerExits; readonly plugins: EnginePlugins },
+  { exits, plugins, checkpoints }: ContainerParts,
 ): ContainerDeps {
   const { directories, stores, images, cgroups, facts, paths, poller } = parts;
   return {
@@ -213,7 +219,7 @@ function containerDeps(
     cgroups: cgroups.forContainers,
     plugins: plugins.forContainers,
     runtime: createRuntimes(runtimes),
-    checkpoints: checkpointsOf(parts, runtimes),
+    checkpoints,
     exits,
   };
 }
@@ -221,12 +227,14 @@ function containerDeps(
 function checkpointsOf(
   { directories, images, cgroups, config, host }: EngineParts,
   runtimes: RuntimesOptions,
+  standingStill: StandingStill,
 ): ContainerDeps['checkpoints'] {
   const { restore_directories: folders, restore_images: isRestoringImages } = config.checkpoints;
   const own = {
     directory: `${directories.root}/checkpoints`,
     sources: { directories: folders, images: isRestoringImages },
     layers: images.forCheckpoints,
+    standingStill,
     cgroupPath: (cgroupsPath: string) => cgroups.pathOf(cgroupsPath),
     hasUnifiedCgroups: host.layout === 'unified',
     stateDirectory: directories.state,

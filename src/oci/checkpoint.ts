@@ -51,21 +51,23 @@ export async function checkpointContainer(deps: RuntimeDeps, args: CheckpointArg
 
 const freezeAttempts = 5;
 const betweenAttemptsMs = 100;
+const freezeTimeoutMs = 10_000;
 
 /**
  * Freezes all processes of a running container. On cgroup v1 runc looks a thousand times, which takes it milliseconds, and gives up: a
  * process that waits for a processor of a busy host has not frozen by then.
- * @throws EngineError with the runtime's message; the container runs on
+ * @throws EngineError with the runtime's message; the signal's reason. Who calls thaws what may be frozen.
  */
-export async function freezeContainer(deps: RuntimeDeps, { id }: { readonly id: string }): Promise<void> {
+export async function freezeContainer(deps: RuntimeDeps, { id, signal }: ContainerArgs): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       // To its end: nobody knows what a runtime that was killed has frozen.
-      return await pauseContainer(deps, { id });
+      return await pauseContainer(deps, { id, timeoutMs: freezeTimeoutMs });
     } catch (error) {
       if (attempt === freezeAttempts || !/unable to freeze/.test(messageOf(error))) throw error;
     }
     await sleep(betweenAttemptsMs);
+    signal?.throwIfAborted();
   }
 }
 

@@ -63,10 +63,14 @@ export async function containerState(
 }
 
 /** Freezes all processes of a running container. */
-export async function pauseContainer(deps: RuntimeDeps, args: ContainerArgs): Promise<void> {
+export async function pauseContainer(
+  deps: RuntimeDeps,
+  args: ContainerArgs & Pick<RuntimeCall, 'timeoutMs'>,
+): Promise<void> {
   await mustSucceed(deps, {
     what: `pause container ${args.id}`,
     args: ['pause', args.id],
+    ...(args.timeoutMs === undefined ? {} : { timeoutMs: args.timeoutMs }),
     signal: args.signal,
   });
 }

@@ -1,9 +1,20 @@
 /** Checkpoints with the real CRIU and runc: a container is saved while it runs, and what can go wrong leaves nothing. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, lchownSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { counter } from './engine/counter.ts';
 import { criuSkipReason } from './engine/criu.ts';
 import { rejectsWith } from './engine/cri-client.ts';
@@ -135,6 +146,23 @@ describeNode('checkpoints', { toml, timeoutMs: 300_000, skipReason: criuSkipReas
     nothingLeft();
   });
 
+  test('a daemon that is told to stop lets a container that stands still go on', async () => {
+    using _ = slowCriu(node.directory);
+    const location = join(node.directory, 'stopped.tar');
+    const given = assert.rejects(checkpoint(location));
+    await eventually('a container that stands still', async () => {
+      const count = lastCount(log);
+      await sleep(500);
+      return lastCount(log) === count ? true : undefined;
+    });
+    assert.equal(await node.daemon.stop(), 0);
+    await given;
+    await goesOn();
+    await node.daemon.startAgain();
+    assert.ok(!existsSync(location));
+    nothingLeft();
+  });
+
   test('a container of a pod with a user namespace is refused, not saved with ids that are no other pod’s', async () => {
     const range = [{ containerId: 0, hostId: 131_072, length: 65_536 }];
     const namespaceOptions = { pid: 'CONTAINER', usernsOptions: { mode: 'POD', uids: range, gids: range } };
@@ -165,6 +193,16 @@ describeNode('checkpoints', { toml, timeoutMs: 300_000, skipReason: criuSkipReas
     );
   });
 });
+
+/** Puts off what CRIU is started for, to a time when a daemon that stops has given its clients up. */
+function slowCriu(directory: string): Disposable {
+  const place = '/usr/sbin/criu';
+  const [real, slow] = [join(directory, 'criu'), join(directory, 'slow-criu')];
+  copyFileSync(place, real);
+  writeFileSync(slow, `#!/bin/sh\n[ "$1" = swrk ] && sleep 8\nexec ${real} "$@"\n`, { mode: 0o755 });
+  execFileSync('mount', ['--bind', slow, place]);
+  return { [Symbol.dispose]: () => execFileSync('umount', [place]) };
+}
 
 function assertWhole(archive: string): void {
   const argv = ['--list', '--force-local', `--file=${archive}`];

@@ -10,6 +10,7 @@ export interface CheckpointOptions {
   readonly directory: string;
   readonly sources: Checkpoints['sources'];
   readonly layers: Checkpoints['layers'];
+  readonly standingStill: Checkpoints['standingStill'];
   readonly stateDirectory: string;
   readonly cgroupPath: Checkpoints['cgroupPath'];
   readonly hasUnifiedCgroups: boolean;
@@ -20,13 +21,14 @@ export function createCheckpoints(own: CheckpointOptions, options: RuntimesOptio
     directory: own.directory,
     sources: own.sources,
     layers: own.layers,
+    standingStill: own.standingStill,
     cgroupPath: own.cgroupPath,
     hasUnifiedCgroups: own.hasUnifiedCgroups,
     async whyNot(handler) {
       return await whyNoCheckpoints(monitorDeps(options, handler).runtime);
     },
     async pause({ id, runtimeHandler }, signal) {
-      await freezeContainer(monitorDeps(options, runtimeHandler), { id });
+      await freezeContainer(monitorDeps(options, runtimeHandler), { id, signal });
       signal.throwIfAborted();
     },
     async resume({ id, runtimeHandler }) {

@@ -11,6 +11,7 @@ import type { MonitoredContainer } from '../../oci/monitor.ts';
 import type { Mount, Spec } from '../../oci/spec-types.ts';
 import { sandboxPaths } from '../../sandbox/sandbox.ts';
 import { containerPaths, type Container } from '../container.ts';
+import { logPlaceOf, makeLogPlace } from '../log-path.ts';
 import type { ContainerDeps } from '../deps.ts';
 import { releaseProcesses } from '../release.ts';
 import { archiveFiles } from './archive-files.ts';
@@ -67,7 +68,7 @@ export async function standBy(
   return created;
 }
 
-/** Restores the processes of a container that stands by. @throws EngineError with CRIU's reason */
+/** Restores the processes of a container that stands by. @throws EngineError with CRIU's reason; failed-precondition (the log's place) */
 export async function restore(
   deps: ContainerDeps,
   container: Container,
@@ -76,6 +77,9 @@ export async function restore(
   const { id } = container;
   const imageDirectory = join(restoreWork(deps.checkpoints.directory, id), archiveFiles.images);
   const securityProfile = profileOf(readSpec(deps, id));
+  const place = logPlaceOf(deps.sandboxes.mustFind(container.sandboxId).config, container.config);
+  // It was looked at when the container was made, which may be long ago.
+  if (place !== undefined) makeLogPlace(place);
   const processes = await deps.checkpoints.restore(container, { imageDirectory, securityProfile }, signal);
   // What is read when the container is saved again.
   writeFileSync(optionsFile(deps, id), '');
