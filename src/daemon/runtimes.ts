@@ -67,7 +67,8 @@ async function chooseDefault(
     const { runtime, rejected } = await chooseRuntime({ poller }, candidates);
     for (const { runtime: other, reason } of rejected)
       log.warn({ handler: other.name, reason }, 'a runtime does not work on this host and is passed over');
-    log.info({ handler: runtime.name, path: runtime.path, version: runtime.version }, 'default runtime');
+    const { name: handler, path, version, readOnlyPath } = runtime;
+    log.info({ handler, path, version, readOnly: readOnlyPath !== undefined }, 'default runtime');
     return { defaultHandler: runtime.name };
   } catch (error) {
     const brokenReason =

@@ -34,10 +34,20 @@ export async function loadRuntime(
     name,
     path,
     ...identity,
-    readOnlyPath: identity.kind === 'crun' ? readOnlyPathOf(path) : undefined,
+    readOnlyPath: identity.kind === 'crun' ? await usableReadOnlyPath(path) : undefined,
     root: `${host.rootDirectory}/${name}`,
     systemdCgroup: host.systemdCgroup,
   };
+}
+
+/** Policies that go by a program's path may refuse it there. */
+async function usableReadOnlyPath(path: string): Promise<string | undefined> {
+  const readOnlyPath = readOnlyPathOf(path);
+  if (readOnlyPath === undefined) return undefined;
+  return await identifyRuntime(readOnlyPath).then(
+    () => readOnlyPath,
+    () => undefined,
+  );
 }
 
 /**

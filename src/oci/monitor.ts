@@ -19,7 +19,7 @@ export type ContainerStdin = 'none' | 'until-first-detach' | 'open';
 
 export interface CreateContainerArgs {
   readonly id: string;
-  /** Absolute; has `config.json`. conmon adds `attach`, `ctl`, `winsz`, `pidfile`, `exit`, `oom` and `conmon.log`. */
+  /** Absolute; has `config.json` when the runtime is called. conmon adds `attach`, `ctl`, `winsz`, `pidfile`, `exit`, `oom` and `conmon.log`. */
   readonly bundle: string;
   /** CRI log file; its directory exists. Left out: the output is not kept. */
   readonly logPath?: string | undefined;
@@ -72,7 +72,10 @@ export class WaitingMonitor implements AsyncDisposable {
   readonly #newLog: string | undefined;
   #state: 'waiting' | 'admitted' | 'created' = 'waiting';
 
-  /** Of the bundle only the directory has to be there. */
+  /**
+   * Of the bundle only the directory has to be there.
+   * @throws EngineError invalid-argument (what conmon cannot be told), failed-precondition (no conmon); the signal's reason
+   */
   constructor(deps: MonitorDeps, args: CreateContainerArgs) {
     args.signal?.throwIfAborted();
     this.#deps = deps;
@@ -115,9 +118,9 @@ export class WaitingMonitor implements AsyncDisposable {
     await this.#placed.catch(() => undefined);
     conmon.kill();
     await conmon.exited;
+    // The kubelet counts attempts by their logs where it knows no container: one that never was must not count.
+    if (this.#newLog !== undefined) rmSync(this.#newLog, { force: true });
     if (this.#state === 'admitted') await discard(this.#deps, this.#args.id);
-    // Logs count the attempts for the kubelet, where it knows of no container.
-    else if (this.#newLog !== undefined) rmSync(this.#newLog, { force: true });
   }
 }
 

@@ -51,7 +51,8 @@ export function globalArguments(runtime: OciRuntime): string[] {
 
 /**
  * Runs the runtime to its end; an exit code other than 0 is a result, not an error. It has ended when this throws.
- * @throws EngineError deadline-exceeded when its time was over; the signal's reason when it was aborted (the runtime is killed then too)
+ * @throws EngineError deadline-exceeded when its time was over; the signal's reason when it was aborted (the runtime
+ * is killed then, or with `graceMs` after that)
  */
 export async function callRuntime(
   { runtime, poller }: RuntimeDeps,
