@@ -40,9 +40,15 @@ export function table(measurements: readonly Measurement[], engines: readonly st
       return [digits(summary?.median), digits(summary?.p95)];
     }),
     digits(ratioOf(row, engines)),
-    String(Math.min(...[...row.summaries.values()].map(({ count }) => count))),
+    samplesOf(row, engines),
   ]);
   return align([head, ...lines]);
+}
+
+/** How many of them a ratio is made of, at least. */
+function samplesOf({ summaries }: Row, [first, second]: readonly string[]): string {
+  const counts = [first, second].flatMap((name) => summaries.get(name ?? '')?.count ?? []);
+  return counts.length === 0 ? '-' : String(Math.min(...counts));
 }
 
 /** Everything, samples included. */

@@ -23,7 +23,7 @@ export interface Measurement {
   readonly samples: number[];
 }
 
-/** In place of an engine's name: what the machine takes without one for the part that no engine can go below. */
+/** In place of an engine's name: what the same work takes without an engine. */
 export const floorName = 'floor';
 
 /** All measurements of a run. */

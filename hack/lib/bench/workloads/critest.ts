@@ -69,6 +69,7 @@ function measure(
     `--benchmarking-params-file=${parameters}`,
     `--benchmarking-output-dir=${directory}`,
   ];
+  for (const file of files) rmSync(join(directory, file), { force: true });
   run(flags);
   for (const file of files) {
     const { operationsNames, datapoints } = JSON.parse(
@@ -77,9 +78,14 @@ function measure(
     for (const [index, name] of operationsNames.entries())
       measurements.add(
         { workload: `critest, ${width}`, operation: name, unit: 'ms', engine: engine.name },
-        ...datapoints.map(({ operationsDurationsNs }) => (operationsDurationsNs[index] ?? 0) / 1e6),
+        ...datapoints.map(({ operationsDurationsNs }) => millisecondsOf(operationsDurationsNs[index])),
       );
   }
+}
+
+function millisecondsOf(durationNs: number | undefined): number {
+  if (durationNs === undefined) throw new Error('critest has left out an operation');
+  return durationNs / 1e6;
 }
 
 /** @throws Error with the end of what critest said */

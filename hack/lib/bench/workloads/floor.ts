@@ -46,7 +46,6 @@ async function timed(
 }
 
 /** `run` of the OCI runtime with `true`: it makes a container, starts it, and sees its end. */
-
 async function runtimeAlone(context: WorkloadContext, directory: string): Promise<void> {
   const bundle = join(directory, 'bundle');
   mkdirSync(join(bundle, 'rootfs/bin'), { recursive: true });

@@ -79,6 +79,7 @@ function measureMemory({ measurements }: WorkloadContext, engine: Engine, count:
   const daemonMb = proportionalSetMb(daemon);
   const helpersMb = proportionalSetMb(helpers);
   measurements.add({ ...of, operation: 'PSS of the daemon' }, daemonMb);
-  if (count > 0) measurements.add({ ...of, operation: 'PSS of helpers per pod' }, helpersMb / count);
+  // And the one that stands beside.
+  measurements.add({ ...of, operation: 'PSS of helpers per pod' }, helpersMb / (count + 1));
   measurements.add({ ...of, operation: 'PSS of all' }, daemonMb + helpersMb);
 }
