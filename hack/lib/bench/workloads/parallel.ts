@@ -5,7 +5,7 @@ import { removePod, startPod } from '../pods.ts';
 import { alternating, type WorkloadContext } from '../workload.ts';
 
 const widths = [8, 10];
-const livesPerWorker = 3;
+const livesPerWorker = 10;
 
 export async function parallel(context: WorkloadContext): Promise<void> {
   const { measurements, registry, say } = context;
