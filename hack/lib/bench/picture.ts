@@ -1,4 +1,4 @@
-/** The ratios of a run as a picture: one bar for each operation, on a logarithmic scale around "as fast as". */
+/** The ratios that matter most to a node, as a picture: one bar for each, on a logarithmic scale around "as fast as". */
 import { ratioOf, type Row, rowsOf } from './report.ts';
 import type { Measurement } from './samples.ts';
 
@@ -12,6 +12,29 @@ const range = 32;
 const better = '#2f855a';
 const worse = '#c05621';
 
+/** Of each workload, what its users wait or pay for. What a run has not measured is not drawn. */
+const shown: readonly (readonly [workload: string, operation: string])[] = [
+  ['lifecycle', 'RunPodSandbox'],
+  ['lifecycle', 'CreateContainer + StartContainer'],
+  ['lifecycle', 'pod and container up'],
+  ['first-byte', 'pod to HTTP 200'],
+  ['lifecycle', 'StopContainer + RemoveContainer'],
+  ['lifecycle', 'StopPodSandbox + RemovePodSandbox'],
+  ['lifecycle', 'ExecSync true'],
+  ['8 parallel', 'pod lifecycles'],
+  ['100 pods', 'ListPodSandbox'],
+  ['100 pods', 'ListContainers'],
+  ['100 pods', 'ListPodSandboxStats'],
+  ['100 pods', 'ListContainerStats'],
+  ['100 pods', 'CPU under polling'],
+  ['100 pods', 'PSS of all'],
+  ['300 pods', 'restart'],
+  ['300 pods', 'PSS of all'],
+  ['pull', 'gzip'],
+  ['pull', 'gzip, 10 at once'],
+  ['pull', 'zstd'],
+];
+
 interface Bar {
   readonly label: string;
   /** Above 1: the first engine needs more of it than the second, or, for what happens per second, does less. */
@@ -20,7 +43,12 @@ interface Bar {
 
 /** An SVG without scripts and fonts of its own. */
 export function picture(measurements: readonly Measurement[], engines: readonly string[]): string {
-  const bars = rowsOf(measurements).flatMap((row) => barOf(row, engines));
+  const rows = rowsOf(measurements);
+  const bars = shown.flatMap(([workload, operation]) =>
+    rows
+      .filter((row) => row.workload === workload && row.operation === operation)
+      .flatMap((row) => barOf(row, engines)),
+  );
   const height = top + bars.length * rowHeight + 16;
   const middle = labelWidth + (width - labelWidth - valueWidth) / 2;
   const [first = '', second = ''] = engines;
