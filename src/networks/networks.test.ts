@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import type { PluginDeps } from '../cni/plugin-types.ts';
 import { PluginScripts } from '../cni/testing/plugin-scripts.ts';
@@ -249,17 +250,18 @@ test('garbage of a network that is not configured any more goes by its own recor
 
 test('a pod that comes while the pod CIDR is taken over joins the network that there is then', async (t) => {
   const setup = fixture(t);
-  const networks = await setup.open();
-  // The pod CIDR waits for the first pod, and the second one for the pod CIDR.
-  await Promise.all([
-    networks.attach(request(id('a'))),
-    networks.setPodCidr(['10.244.1.0/24']),
-    networks.attach(request(id('b'))),
-  ]);
-  assert.deepEqual(
-    setup.scripts.calls().filter((call) => call.startsWith('ADD bridge')),
-    [`ADD bridge ${id('a')}`, `ADD bridge ${id('b')}`],
-  );
+  let attached: Promise<unknown> | undefined;
+  const query = async (): Promise<undefined> => {
+    attached ??= networks.attach(request(id('a')));
+    await setImmediate();
+  };
+  const pluginDeps = { route: { dump: () => [], query } } as unknown as PluginDeps;
+  const networks = await setup.open({ pluginDeps });
+  await networks.status();
+  // The kernel is asked for the bridge of the network that this ends.
+  await networks.setPodCidr(['10.244.1.0/24']);
+  assert.ok(attached !== undefined);
+  await attached;
   const { ipam } = setup.scripts.request('bridge', 'ADD') as { ipam: { ranges: unknown } };
   assert.deepEqual(ipam.ranges, [[{ subnet: '10.244.1.0/24' }]]);
 });
