@@ -1,24 +1,23 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
 import { Poller } from '../linux/poll.ts';
 import { freezeContainer } from './checkpoint.ts';
 import type { RuntimeDeps } from './runtime-call.ts';
+import { shellRuntime } from './testing/shell-runtime.ts';
 
 const poller = new Poller();
 after(async () => await poller[Symbol.asyncDispose]());
 
 /** A runtime that says this for so many calls before it succeeds, and counts all of them in a file. */
 function failing(t: TestContext, times: number, message: string): { deps: RuntimeDeps; calls: () => number } {
-  const root = mkdtempSync(join(tmpdir(), 'gantry-freeze-'));
-  const path = join(root, 'runtime');
-  const script = `echo >>${root}/calls; [ $(wc -l <${root}/calls) -gt ${times} ] || { echo '${message}' >&2; exit 1; }`;
-  writeFileSync(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-  t.after(() => rmSync(root, { recursive: true }));
-  const runtime = { name: 'fake', path, kind: 'other', version: '1', root, systemdCgroup: false } as const;
-  return { deps: { poller, runtime }, calls: () => readFileSync(join(root, 'calls'), 'utf8').length };
+  const deps = shellRuntime(
+    t,
+    poller,
+    `echo >>calls; [ $(wc -l <calls) -gt ${times} ] || { echo '${message}' >&2; exit 1; }`,
+  );
+  return { deps, calls: () => readFileSync(join(deps.runtime.root, 'calls'), 'utf8').length };
 }
 
 test('a container that does not freeze in the time of runc is frozen by the next attempt', async (t) => {

@@ -1,28 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
 import { spawnProcess } from '../linux/command.ts';
 import { Poller } from '../linux/poll.ts';
 import type { StoredProcess } from './monitor.ts';
-import type { RuntimeDeps } from './runtime-call.ts';
 import { startCreated } from './start.ts';
+import { shellRuntime } from './testing/shell-runtime.ts';
 
 const poller = new Poller();
 after(async () => await poller[Symbol.asyncDispose]());
-
-/** A runtime whose every command is this line of shell. */
-function runtimeOf(t: TestContext, script: string): RuntimeDeps {
-  const root = mkdtempSync(join(tmpdir(), 'gantry-start-'));
-  const path = join(root, 'runtime');
-  writeFileSync(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-  t.after(() => rmSync(root, { recursive: true }));
-  return {
-    poller,
-    runtime: { name: 'fake', path, kind: 'other', version: '1', root, systemdCgroup: false },
-  };
-}
 
 /** A process that lives until it is killed. */
 function sleeper(t: TestContext): { process: StoredProcess; kill: () => Promise<unknown> } {
@@ -36,7 +21,7 @@ function sleeper(t: TestContext): { process: StoredProcess; kill: () => Promise<
 }
 
 test('a runtime that waits for a process which was killed is not waited for', async (t) => {
-  const deps = runtimeOf(t, 'exec sleep 1000');
+  const deps = shellRuntime(t, poller, 'exec sleep 1000');
   const { process, kill } = sleeper(t);
   const started = startCreated(deps, { id: 'c', process, graceMs: 1 });
   const refused = assert.rejects(started, /start container c: its process ended before it could be started/);
@@ -46,15 +31,15 @@ test('a runtime that waits for a process which was killed is not waited for', as
 });
 
 test('a start that succeeds leaves nothing to wait for, and a failure keeps its message', async (t) => {
-  const deps = runtimeOf(t, 'exit 0');
+  const deps = shellRuntime(t, poller, 'exit 0');
   const { process } = sleeper(t);
   await startCreated(deps, { id: 'c', process });
-  const failing = runtimeOf(t, 'echo "exec: no such program" >&2; exit 1');
+  const failing = shellRuntime(t, poller, 'echo "exec: no such program" >&2; exit 1');
   await assert.rejects(startCreated(failing, { id: 'c', process }), /no such program/);
 });
 
 test('a program that ends at once was started', async (t) => {
-  const deps = runtimeOf(t, 'exit 0');
+  const deps = shellRuntime(t, poller, 'exit 0');
   const { process, kill } = sleeper(t);
   await kill();
   await startCreated(deps, { id: 'c', process });
