@@ -174,8 +174,7 @@ async function make(deps: ContainerDeps, parts: Parts, signal: AbortSignal): Pro
 /** For its bundle and its log. */
 function makeDirectories(deps: Pick<ContainerDeps, 'stateDirectory'>, { draft, sandbox }: Parts): void {
   mkdirSync(containerPaths(deps.stateDirectory, draft.id).directory, { recursive: true, mode: 0o700 });
-  const place = logPlaceOf(sandbox.config, draft.config);
-  if (place !== undefined) makeLogPlace(place);
+  makeLogPlace(logPlaceOf(sandbox.config, draft.config));
 }
 
 /** Makes all that the runtime needs to create the processes; gives the container as it will be. */

@@ -40,11 +40,12 @@ export function joinLogPath({ logDirectory, logPath }: LogPlace): string {
 /**
  * Makes the directory of a log, and sees to it that nothing below the pod's log directory leads elsewhere: a container
  * to which the node's logs are mounted could have laid a symlink to a file of the node, which root would then write, or a
- * FIFO, on which conmon would hang. Asked again before each rotation.
+ * FIFO, on which conmon would hang. Asked again before each rotation. Nothing where no log is wanted.
  *
  * @throws EngineError failed-precondition naming what is in the way
  */
-export function makeLogPlace(place: LogPlace): void {
+export function makeLogPlace(place: LogPlace | undefined): void {
+  if (place === undefined) return;
   const path = joinLogPath(place);
   const directories = relative(place.logDirectory, path).split('/');
   const file = directories.pop() ?? '';

@@ -1,7 +1,7 @@
 import { EngineError } from '../lib/errors.ts';
 import type { ContainerId } from '../lib/ids.ts';
 import type { ContainerDeps } from './deps.ts';
-import { makeLogPlace } from './log-path.ts';
+import { logPlaceOf, makeLogPlace } from './log-path.ts';
 
 /**
  * Makes the monitor write to a new file at the container's log path, after the kubelet has renamed the old one.
@@ -20,8 +20,7 @@ export async function reopenContainerLog(
       'failed-precondition',
       `container ${id} is ${container.state.name}: only the log of a running one is reopened`,
     );
-  const logDirectory = deps.sandboxes.get(container.sandboxId)?.config.logDirectory;
-  const { logPath } = container.config;
-  if (logDirectory !== undefined && logPath !== undefined) makeLogPlace({ logDirectory, logPath });
+  const pod = deps.sandboxes.get(container.sandboxId);
+  if (pod !== undefined) makeLogPlace(logPlaceOf(pod.config, container.config));
   await deps.runtime.reopenLog(container);
 }

@@ -77,9 +77,8 @@ export async function restore(
   const { id } = container;
   const imageDirectory = join(restoreWork(deps.checkpoints.directory, id), archiveFiles.images);
   const securityProfile = profileOf(readSpec(deps, id));
-  const place = logPlaceOf(deps.sandboxes.mustFind(container.sandboxId).config, container.config);
   // It was looked at when the container was made, which may be long ago.
-  if (place !== undefined) makeLogPlace(place);
+  makeLogPlace(logPlaceOf(deps.sandboxes.mustFind(container.sandboxId).config, container.config));
   const processes = await deps.checkpoints.restore(container, { imageDirectory, securityProfile }, signal);
   // What is read when the container is saved again.
   writeFileSync(optionsFile(deps, id), '');
