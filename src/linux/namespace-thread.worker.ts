@@ -13,7 +13,7 @@ import {
   type NamespaceWorkerData,
   toPlainError,
 } from './namespace-requests.ts';
-import type { NamespaceKind, Sysctl } from './sysctl.ts';
+import { isAbsentOrReadOnly, type NamespaceKind, type Sysctl } from './sysctl.ts';
 
 const unshare = bind<[flags: number]>('int unshare(int flags)');
 const setns = bind<[fd: number, kind: number]>('int setns(int fd, int nstype)');
@@ -203,13 +203,11 @@ function setHostname(hostname: string): void {
   sethostname(name, name.length);
 }
 
-/** A kernel without IPv6 has none of its parameters. A daemon in a container has a read-only /proc/sys: they have their value or not. */
 function writeIfThere(sysctl: Sysctl): void {
   try {
     writeSysctl(sysctl);
   } catch (error) {
-    const code = errnoOf(error instanceof EngineError ? error.cause : error);
-    if (code !== 'ENOENT' && code !== 'EROFS') throw error;
+    if (!isAbsentOrReadOnly(error instanceof EngineError ? error.cause : error)) throw error;
   }
 }
 

@@ -1,5 +1,5 @@
 /** Names and values of kernel parameters that belong to a namespace. They come from users and become paths. */
-import { EngineError } from '../lib/errors.ts';
+import { EngineError, errnoOf } from '../lib/errors.ts';
 import { quote } from '../lib/ids.ts';
 
 /** The namespaces that a pod without a user namespace has of its own. */
@@ -40,6 +40,15 @@ export function parseSysctl(text: string, value: string): Sysctl {
     throw new EngineError('invalid-argument', `sysctl ${name} does not belong to a namespace of the pod`);
   }
   return { name, path: `/proc/sys/${path}`, value, kind };
+}
+
+/**
+ * Whether a parameter was not set for want of it, as on a kernel without IPv6, or because /proc/sys is read-only, as in a container: it has its
+ * value then, or not.
+ */
+export function isAbsentOrReadOnly(error: unknown): boolean {
+  const code = errnoOf(error);
+  return code === 'ENOENT' || code === 'EROFS';
 }
 
 function kindOf(name: string): NamespaceKind | undefined {

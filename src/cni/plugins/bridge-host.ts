@@ -8,6 +8,7 @@ import { addPortVlan, deletePortVlan, listPortVlans } from '../../linux/netlink/
 import { createBridge, createVeth, getLink, setBridgePort, setLink } from '../../linux/netlink/links.ts';
 import type { Link } from '../../linux/netlink/link-message.ts';
 import type { RouteSocket } from '../../linux/netlink/socket.ts';
+import { isAbsentOrReadOnly } from '../../linux/sysctl.ts';
 import type { PluginDeps } from '../plugin-types.ts';
 import type { BridgeConfig } from './bridge-config.ts';
 import { makeLink } from './made-links.ts';
@@ -117,14 +118,12 @@ export async function ensureGateway(
   }
 }
 
-/** Sysctls that a kernel without IPv6 does not have are no reason to fail. */
+/** Sysctls that the kernel does not have, or has read-only, are no reason to fail. */
 export function writeOptionalSysctl(deps: PluginDeps, name: string, value: string): void {
   try {
     deps.writeSysctl(name, value);
   } catch (error) {
-    const code = errnoOf(error);
-    // EROFS: /proc/sys of a daemon that runs in a container; the sysctl has its value or not.
-    if (code !== 'ENOENT' && code !== 'EROFS') throw error;
+    if (!isAbsentOrReadOnly(error)) throw error;
   }
 }
 

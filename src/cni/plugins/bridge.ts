@@ -241,14 +241,7 @@ export class BridgePlugin implements InProcessPlugin {
   /** The answer is the VLAN's link, if there is one. */
   async #setUpHost(deps: PluginDeps, config: BridgeConfig, args: SetUp): Promise<Link | undefined> {
     const { request, bridge, ips, gateways, undo } = args;
-    const vlanLink =
-      gateways.length === 0
-        ? undefined
-        : await this.#bridges.run(
-            config.bridge,
-            undefined,
-            async () => await this.#setUpGateway(deps, config, { bridge, gateways }),
-          );
+    const vlanLink = await this.#setUpGateway(deps, config, { bridge, gateways });
     if (config.hasAddresses && config.ipMasq) {
       undo.defer(async () => await this.#masquerade.remove(runDirOf(deps), memberOf(config, request)));
       const addresses = ips.map(({ address }) => requirePrefix(address, 'address'));
@@ -263,14 +256,17 @@ export class BridgePlugin implements InProcessPlugin {
     args: Pick<SetUp, 'bridge' | 'gateways'>,
   ): Promise<Link | undefined> {
     const { bridge, gateways } = args;
-    const vlanLink = config.vlan === 0 ? undefined : await ensureVlanLink(deps, config, bridge);
-    const link = vlanLink ?? bridge;
-    await ensureGateway(deps, config, { link, gateways });
-    if (gateways.some(({ address }) => address.family === 4)) enable(deps, 'net/ipv4/ip_forward');
-    if (gateways.some(({ address }) => address.family === 6)) {
-      enable(deps, 'net/ipv6/conf/all/forwarding');
-    }
-    return vlanLink;
+    if (gateways.length === 0) return undefined;
+    return await this.#bridges.run(config.bridge, undefined, async () => {
+      const vlanLink = config.vlan === 0 ? undefined : await ensureVlanLink(deps, config, bridge);
+      const link = vlanLink ?? bridge;
+      await ensureGateway(deps, config, { link, gateways });
+      if (gateways.some(({ address }) => address.family === 4)) enable(deps, 'net/ipv4/ip_forward');
+      if (gateways.some(({ address }) => address.family === 6)) {
+        enable(deps, 'net/ipv6/conf/all/forwarding');
+      }
+      return vlanLink;
+    });
   }
 }
 
