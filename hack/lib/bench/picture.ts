@@ -44,11 +44,10 @@ interface Bar {
 /** An SVG without scripts and fonts of its own. */
 export function picture(measurements: readonly Measurement[], engines: readonly string[]): string {
   const rows = rowsOf(measurements);
-  const bars = shown.flatMap(([workload, operation]) =>
-    rows
-      .filter((row) => row.workload === workload && row.operation === operation)
-      .flatMap((row) => barOf(row, engines)),
-  );
+  const bars = shown.flatMap(([workload, operation]) => {
+    const row = rows.find((each) => each.workload === workload && each.operation === operation);
+    return row === undefined ? [] : barOf(row, engines);
+  });
   const height = top + bars.length * rowHeight + 16;
   const middle = labelWidth + (width - labelWidth - valueWidth) / 2;
   const [first = '', second = ''] = engines;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Engine } from '../engine.ts';
 import { busyboxReference } from '../images.ts';
+import { isInstalled } from '../installed.ts';
 import { alternating, type WorkloadContext } from '../workload.ts';
 
 const widths = [1, 10];
@@ -20,7 +21,7 @@ interface Results {
 }
 
 export async function critest(context: WorkloadContext): Promise<void> {
-  if (!isInstalled()) {
+  if (!isInstalled('critest')) {
     context.say('critest: left out, as it is not on PATH');
     return;
   }
@@ -33,15 +34,6 @@ export async function critest(context: WorkloadContext): Promise<void> {
       });
   } finally {
     rmSync(directory, { recursive: true });
-  }
-}
-
-function isInstalled(): boolean {
-  try {
-    execFileSync('critest', ['--version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
   }
 }
 
