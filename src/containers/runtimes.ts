@@ -122,7 +122,7 @@ async function deleteFromRuntime(options: RuntimesOptions, container: Container)
   const { poller } = options;
   const runtime = options.handlers.get(runtimeHandler);
   if (runtime !== undefined && existsSync(`${runtime.root}/${id}`)) {
-    await deleteContainer({ runtime, poller }, { id, force: true });
+    await deleteContainer({ runtime, poller }, { id, hasEnded: container.state.name === 'exited' });
     // What a runtime that was killed in the middle left, and does not know as a container any more.
     rmSync(`${runtime.root}/${id}`, { recursive: true, force: true });
   }

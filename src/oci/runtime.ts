@@ -29,20 +29,30 @@ export async function startContainer(deps: RuntimeDeps, args: ContainerArgs): Pr
   });
 }
 
-/** Removes the container from the runtime with its cgroup. With `force` its processes are killed first. Idempotent. */
+/**
+ * Removes the container from the runtime with its cgroup; processes that it still has are killed. Idempotent. Of one that `hasEnded` it is
+ * asked without `--force` first, with which runc since 1.2 waits a tenth of a second before it looks.
+ */
 export async function deleteContainer(
   deps: RuntimeDeps,
-  args: ContainerArgs & { readonly force: boolean },
+  args: ContainerArgs & { readonly hasEnded?: boolean },
 ): Promise<void> {
-  const call = {
-    what: `delete container ${args.id}`,
-    args: ['delete', ...(args.force ? ['--force'] : []), args.id],
-    signal: args.signal,
-  };
+  if (args.hasEnded === true && (await tryDelete(deps, args, [])) === undefined) return;
+  const error = await tryDelete(deps, args, ['--force']);
+  if (error !== undefined) throw error;
+}
+
+/** Why the runtime refused; undefined when the container is gone. */
+async function tryDelete(
+  deps: RuntimeDeps,
+  { id, signal }: ContainerArgs,
+  flags: readonly string[],
+): Promise<EngineError | undefined> {
+  const call = { what: `delete container ${id}`, args: ['delete', ...flags, id], signal };
   const result = await callRuntime(deps, call);
-  if (result.exitCode === 0) return;
+  if (result.exitCode === 0) return undefined;
   const error = failure(call, result);
-  if (error.kind !== 'not-found') throw error;
+  return error.kind === 'not-found' ? undefined : error;
 }
 
 /** undefined when the runtime does not know the container. */

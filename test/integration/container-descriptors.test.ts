@@ -29,8 +29,7 @@ describe('what a container can reach of the host', { timeout: 120_000 }, () => {
     await startContainer(fixture.deps, { id });
     return made;
   }
-  const remove = async (id: string): Promise<void> =>
-    await deleteContainer(fixture.deps, { id, force: true });
+  const remove = async (id: string): Promise<void> => await deleteContainer(fixture.deps, { id });
 
   test('CVE-2024-21626: a container and an exec have their three descriptors and no other', async () => {
     const { process } = await run('plain', ['sleep', '1000']);

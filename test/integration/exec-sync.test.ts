@@ -33,7 +33,7 @@ describe('ExecSync', { timeout: 120_000 }, () => {
     deps = { store, stateDirectory, monitorDeps: () => fixture.deps, outputRoom: new OutputRoom() };
   });
   after(async () => {
-    await deleteContainer(fixture.deps, { id, force: true });
+    await deleteContainer(fixture.deps, { id });
     await fixture[Symbol.asyncDispose]();
   });
 

@@ -27,7 +27,7 @@ describe('exec in a container', { timeout: 90_000 }, () => {
     await startContainer(fixture.deps, { id: 'host' });
   });
   after(async () => {
-    await deleteContainer(fixture.deps, { id: 'host', force: true });
+    await deleteContainer(fixture.deps, { id: 'host' });
     await fixture[Symbol.asyncDispose]();
   });
 

@@ -96,7 +96,7 @@ describe('usage of a pod with a running container', { timeout: 60_000 }, () => {
     };
   });
   after(async () => {
-    await deleteContainer(fixture.deps, { id: running, force: true });
+    await deleteContainer(fixture.deps, { id: running });
     database[Symbol.dispose]();
     await fixture[Symbol.asyncDispose]();
   });
