@@ -8,16 +8,25 @@ import { busyboxReference } from '../images.ts';
 import { isInstalled } from '../installed.ts';
 import { alternating, type WorkloadContext } from '../workload.ts';
 
-const widths = [1, 10];
-const samplesPerRound = 20;
+/** Enough of them that beginning and end of a round, when fewer are at work, are a small part of it. */
+const crowds = [
+  { width: 1, samples: 20 },
+  { width: 8, samples: 80 },
+  { width: 10, samples: 50 },
+] as const;
 const limitMs = 600_000;
-/** What critest writes, by what it has measured. */
-const files = ['pod_benchmark_data.json', 'container_benchmark_data.json'] as const;
+/** What critest writes, by whose lives it has measured. */
+const files = { pod: 'pod_benchmark_data.json', container: 'container_benchmark_data.json' } as const;
 
 /** What critest writes of one benchmark. */
 interface Results {
   readonly operationsNames: readonly string[];
-  readonly datapoints: readonly { readonly operationsDurationsNs: readonly number[] }[];
+  readonly datapoints: readonly {
+    /** In nanoseconds since 1970. */
+    readonly startTime: number;
+    readonly endTime: number;
+    readonly operationsDurationsNs: readonly number[];
+  }[];
 }
 
 export async function critest(context: WorkloadContext): Promise<void> {
@@ -27,10 +36,10 @@ export async function critest(context: WorkloadContext): Promise<void> {
   }
   const directory = mkdtempSync(join(tmpdir(), 'gantry-critest-'));
   try {
-    for (const width of widths)
+    for (const crowd of crowds)
       await alternating(context, async (engine, round) => {
-        measure(context, engine, { width, directory });
-        context.say(`critest: ${engine.name}, ${width} at once, round ${round + 1}`);
+        measure(context, engine, { ...crowd, directory });
+        context.say(`critest: ${engine.name}, ${crowd.width} at once, round ${round + 1}`);
       });
   } finally {
     rmSync(directory, { recursive: true });
@@ -40,7 +49,7 @@ export async function critest(context: WorkloadContext): Promise<void> {
 function measure(
   { measurements, registry }: WorkloadContext,
   engine: Engine,
-  { width, directory }: { readonly width: number; readonly directory: string },
+  { width, samples, directory }: (typeof crowds)[number] & { readonly directory: string },
 ): void {
   const images = join(directory, 'images.yaml');
   const parameters = join(directory, 'parameters.yaml');
@@ -48,9 +57,9 @@ function measure(
   writeFileSync(
     parameters,
     JSON.stringify({
-      podsNumber: samplesPerRound,
+      podsNumber: samples,
       podsNumberParallel: width,
-      containersNumber: samplesPerRound,
+      containersNumber: samples,
       containersNumberParallel: width,
     }),
   );
@@ -61,18 +70,26 @@ function measure(
     `--benchmarking-params-file=${parameters}`,
     `--benchmarking-output-dir=${directory}`,
   ];
-  for (const file of files) rmSync(join(directory, file), { force: true });
+  for (const file of Object.values(files)) rmSync(join(directory, file), { force: true });
   run(flags);
-  for (const file of files) {
-    const { operationsNames, datapoints } = JSON.parse(
-      readFileSync(join(directory, file), 'utf8'),
-    ) as Results;
-    for (const [index, name] of operationsNames.entries())
+  const of = { workload: `critest, ${width}`, engine: engine.name };
+  for (const [whose, file] of Object.entries(files)) {
+    const results = JSON.parse(readFileSync(join(directory, file), 'utf8')) as Results;
+    for (const [index, name] of results.operationsNames.entries())
       measurements.add(
-        { workload: `critest, ${width}`, operation: name, unit: 'ms', engine: engine.name },
-        ...datapoints.map(({ operationsDurationsNs }) => millisecondsOf(operationsDurationsNs[index])),
+        { ...of, operation: name, unit: 'ms' },
+        ...results.datapoints.map(({ operationsDurationsNs }) =>
+          millisecondsOf(operationsDurationsNs[index]),
+        ),
       );
+    measurements.add({ ...of, operation: `${whose} lifecycles`, unit: '1/s' }, livesPerSecond(results));
   }
+}
+
+function livesPerSecond({ datapoints }: Results): number {
+  const firstStart = Math.min(...datapoints.map(({ startTime }) => startTime));
+  const lastEnd = Math.max(...datapoints.map(({ endTime }) => endTime));
+  return datapoints.length / ((lastEnd - firstStart) / 1e9);
 }
 
 function millisecondsOf(durationNs: number | undefined): number {

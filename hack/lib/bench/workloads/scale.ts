@@ -18,6 +18,8 @@ const questions = [
 ] as const;
 const askedPerRound = 20;
 const restMs = 40_000;
+/** What an engine goes on with after its turn is not the other's: three hundred shims collect garbage for seconds. */
+const settleMs = 5000;
 const startedAtOnce = 4;
 
 export async function scale(context: WorkloadContext): Promise<void> {
@@ -35,6 +37,7 @@ export async function scale(context: WorkloadContext): Promise<void> {
       say(`scale: ${engine.name} has ${count} pods`);
     }
     await alternating(context, async (engine) => {
+      await sleep(settleMs);
       for (const question of questions)
         for (let asked = 0; asked < askedPerRound; asked += 1) {
           const { durationMs } = await engine.cri.send(prepare(question));
