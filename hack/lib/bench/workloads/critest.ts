@@ -11,7 +11,7 @@ import { alternating, type WorkloadContext } from '../workload.ts';
 /** Enough of them that beginning and end of a round, when fewer are at work, are a small part of it. */
 const crowds = [
   { width: 1, samples: 20 },
-  { width: 8, samples: 80 },
+  { width: 8, samples: 100 },
   { width: 10, samples: 50 },
 ] as const;
 const limitMs = 600_000;
