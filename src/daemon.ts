@@ -17,6 +17,7 @@ import { startMetrics } from './daemon/metrics.ts';
 import { startNetworks } from './daemon/networking.ts';
 import { recoverEngine } from './daemon/recovery.ts';
 import { findRuntimes, handlerFacts } from './daemon/runtimes.ts';
+import { unmapStartPages } from './daemon/start-pages.ts';
 import { startWarnings } from './daemon/start-warnings.ts';
 import { startTraces } from './daemon/traces.ts';
 import { UserNamespaceTrials } from './daemon/user-namespaces.ts';
@@ -57,6 +58,7 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   // The kubelet asks at once; for others the log says what there is not.
   void handlerFacts(parts.runtimes, parts.trials);
   for (const warning of startWarnings(config, parts.runtimes.handlers.values())) log.warn(warning);
+  unmapStartPages(log, stack);
   const running = stack.move();
   return { log, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
 }

@@ -18,16 +18,11 @@ FILE is ${defaultConfigPath} unless given; conf.d/*.toml beside it are read too.
 `;
 
 const exitUsage = 2;
-/** After the first requests, which come at once where a kubelet waits. */
-const startIsOverMs = 10_000;
 
 /** Stops by itself on SIGTERM and SIGINT; a second one ends it at once. Containers go on. */
 async function runDaemon(path: string, mustExist: boolean): Promise<void> {
   const config = loadConfig(path, { mustExist });
-  const [{ shareArenas }, { unmapProgramPages }] = await Promise.all([
-    import('./linux/allocation-arenas.ts'),
-    import('./linux/program-pages.ts'),
-  ]);
+  const { shareArenas } = await import('./linux/allocation-arenas.ts');
   shareArenas();
   const [{ startDaemon }, { notifyService }] = await Promise.all([
     import('./daemon.ts'),
@@ -42,14 +37,6 @@ async function runDaemon(path: string, mustExist: boolean): Promise<void> {
   }
   await using daemon = await startDaemon(config, packageJson.version);
   notifyService('READY=1');
-  // The start goes through a third of Node's program; most of that is not used again.
-  setTimeout(() => {
-    try {
-      unmapProgramPages();
-    } catch (error) {
-      daemon.log.debug({ error: messageOf(error) }, 'what the start has used of the program stays mapped');
-    }
-  }, startIsOverMs).unref();
   const signal = await stopRequested;
   notifyService('STOPPING=1');
   daemon.log.info({ signal }, 'stopping; containers go on');

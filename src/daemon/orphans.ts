@@ -106,7 +106,7 @@ async function removeOrphan(parts: Engine['parts'], id: string): Promise<void> {
 async function deleteFromRuntimes({ runtimes, poller }: Engine['parts'], id: string): Promise<void> {
   for (const runtime of runtimes.handlers.values()) {
     if (!existsSync(`${runtime.root}/${id}`)) continue;
-    await deleteContainer({ runtime, poller }, { id });
+    await deleteContainer({ runtime, poller }, { id, hasEnded: false });
     rmSync(`${runtime.root}/${id}`, { recursive: true, force: true });
   }
 }
