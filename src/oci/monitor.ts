@@ -175,7 +175,7 @@ function createArguments({ conmon, runtime }: MonitorDeps, args: CreateContainer
 }
 
 async function discard(deps: RuntimeDeps, id: string): Promise<void> {
-  await deleteContainer(deps, { id });
+  await deleteContainer(deps, { id, hasEnded: false });
   // A runtime killed in the middle of `create` leaves a directory that it does not know as a container any more.
   rmSync(`${deps.runtime.root}/${id}`, { recursive: true, force: true });
 }

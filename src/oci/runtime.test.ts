@@ -30,7 +30,7 @@ test('when the runtime thinks that it has not ended, its processes are killed af
 
 test('any other is deleted by force at once', async (t) => {
   const deps = shellRuntime(t, poller, refusing);
-  await deleteContainer(deps, { id: 'c' });
+  await deleteContainer(deps, { id: 'c', hasEnded: false });
   assert.deepEqual(callsOf(deps), ['delete --force c']);
 });
 

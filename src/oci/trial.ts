@@ -39,7 +39,7 @@ export async function tryRuntime(
     const message = runtimeMessage(result.stderr);
     throw new Error(message === '' ? `a trial container ended with exit code ${result.exitCode}` : message);
   } finally {
-    await deleteContainer(deps, { id }).catch(() => undefined);
+    await deleteContainer(deps, { id, hasEnded: false }).catch(() => undefined);
     rmSync(bundle, { recursive: true, force: true });
   }
 }

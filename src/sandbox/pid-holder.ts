@@ -104,7 +104,7 @@ async function stopHolder(
   const state = join(deps.runtime.root, sandbox.id);
   // The bundle may be gone although the runtime still has the holder: deleting it failed the last time.
   if (!existsSync(bundleOf(options, sandbox)) && !existsSync(state)) return;
-  await deleteContainer(deps, { id: sandbox.id });
+  await deleteContainer(deps, { id: sandbox.id, hasEnded: false });
   // What a runtime that was killed in the middle left, and does not know as a container any more.
   rmSync(state, { recursive: true, force: true });
   // Its last act is to write the exit file, which nobody asks for.

@@ -111,7 +111,7 @@ describe('cgroups of this host', { timeout: 60_000 }, () => {
     await startContainer(fixture.deps, { id: 'hungry' });
     assert.equal(await exit, 137);
     assert.ok((readOomKills(host, cgroup) ?? 0) >= 1);
-    await deleteContainer(fixture.deps, { id: 'hungry' });
+    await deleteContainer(fixture.deps, { id: 'hungry', hasEnded: false });
     assert.equal(readOomKills(host, cgroup), undefined);
   });
 });

@@ -29,7 +29,8 @@ describe('what a container can reach of the host', { timeout: 120_000 }, () => {
     await startContainer(fixture.deps, { id });
     return made;
   }
-  const remove = async (id: string): Promise<void> => await deleteContainer(fixture.deps, { id });
+  const remove = async (id: string): Promise<void> =>
+    await deleteContainer(fixture.deps, { id, hasEnded: false });
 
   test('CVE-2024-21626: a container and an exec have their three descriptors and no other', async () => {
     const { process } = await run('plain', ['sleep', '1000']);

@@ -33,7 +33,7 @@ describe('ExecSync', { timeout: 120_000 }, () => {
     deps = { store, stateDirectory, monitorDeps: () => fixture.deps, outputRoom: new OutputRoom() };
   });
   after(async () => {
-    await deleteContainer(fixture.deps, { id });
+    await deleteContainer(fixture.deps, { id, hasEnded: false });
     await fixture[Symbol.asyncDispose]();
   });
 

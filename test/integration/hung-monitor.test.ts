@@ -41,7 +41,7 @@ test(
     assert.equal(exitCode, 255);
     assert.match(lostReason ?? '', /did not tell the exit code, and was killed/);
     assert.ok(hasEnded(monitor.pid), 'the monitor');
-    await deleteContainer(deps, { id: 'hung' });
+    await deleteContainer(deps, { id: 'hung', hasEnded: false });
     watcher.forget('hung');
   },
 );

@@ -46,7 +46,7 @@ describe('attaching to a container', { timeout: 60_000 }, () => {
     const file = join(fixture.exitDirectory, id);
     while (!existsSync(file) || readFileSync(file, 'utf8') === '')
       await new Promise((resolve) => setImmediate(resolve));
-    await deleteContainer(fixture.deps, { id });
+    await deleteContainer(fixture.deps, { id, hasEnded: false });
     return Number(readFileSync(file, 'utf8'));
   }
 

@@ -27,7 +27,7 @@ describe('exec in a container', { timeout: 90_000 }, () => {
     await startContainer(fixture.deps, { id: 'host' });
   });
   after(async () => {
-    await deleteContainer(fixture.deps, { id: 'host' });
+    await deleteContainer(fixture.deps, { id: 'host', hasEnded: false });
     await fixture[Symbol.asyncDispose]();
   });
 

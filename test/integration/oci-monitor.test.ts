@@ -83,8 +83,8 @@ describe('a container under conmon', { timeout: 60_000 }, () => {
       .toSorted();
     assert.match(lines.find((line) => line.includes('stdout')) ?? '', /^\d{4}-\S+ stdout F out$/);
     assert.match(lines.find((line) => line.includes('stderr')) ?? '', /^\d{4}-\S+ stderr F err$/);
-    await deleteContainer(fixture.deps, { id: 'runs' });
-    await deleteContainer(fixture.deps, { id: 'runs' });
+    await deleteContainer(fixture.deps, { id: 'runs', hasEnded: true });
+    await deleteContainer(fixture.deps, { id: 'runs', hasEnded: false });
     assert.equal(await containerState(fixture.deps, { id: 'runs' }), undefined);
     watcher.forget('runs');
     assert.deepEqual(readdirSync(fixture.exitDirectory), []);
@@ -102,7 +102,7 @@ describe('a container under conmon', { timeout: 60_000 }, () => {
     watcher.start();
     watcher.track('unseen', container);
     assert.equal((await exit).exitCode, 3);
-    await deleteContainer(fixture.deps, { id: 'unseen' });
+    await deleteContainer(fixture.deps, { id: 'unseen', hasEnded: false });
     assert.equal(exits.length, 1);
     watcher.forget('unseen');
   });
@@ -120,7 +120,7 @@ describe('a container under conmon', { timeout: 60_000 }, () => {
     const { exitCode, lostReason } = await exit;
     assert.equal(exitCode, 255);
     assert.match(lostReason ?? '', /monitor process died/);
-    await deleteContainer(fixture.deps, { id: 'orphan' });
+    await deleteContainer(fixture.deps, { id: 'orphan', hasEnded: false });
   });
 
   test("a missing executable is told in the runtime's words, and nothing is left", async () => {
@@ -180,7 +180,7 @@ describe('a container under conmon', { timeout: 60_000 }, () => {
     renameSync(hidden, config);
     const { process } = await monitor.create();
     assert.equal((await containerState(fixture.deps, { id: 'late' }))?.pid, process.pid);
-    await deleteContainer(fixture.deps, { id: 'late' });
+    await deleteContainer(fixture.deps, { id: 'late', hasEnded: false });
   });
 
   test('pause, resume, update and log rotation of a running container', async () => {
@@ -211,7 +211,7 @@ describe('a container under conmon', { timeout: 60_000 }, () => {
       reopenLog({ directory: join(fixture.directory, 'bundles/busy'), logPath, timeoutMs: 1000 }),
       (error) => isKind(error, 'failed-precondition', 'deadline-exceeded'),
     );
-    await deleteContainer(fixture.deps, { id: 'busy' });
+    await deleteContainer(fixture.deps, { id: 'busy', hasEnded: false });
     watcher.forget('busy');
   });
 });

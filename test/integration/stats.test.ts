@@ -96,7 +96,7 @@ describe('usage of a pod with a running container', { timeout: 60_000 }, () => {
     };
   });
   after(async () => {
-    await deleteContainer(fixture.deps, { id: running });
+    await deleteContainer(fixture.deps, { id: running, hasEnded: false });
     database[Symbol.dispose]();
     await fixture[Symbol.asyncDispose]();
   });
