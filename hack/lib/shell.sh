@@ -32,3 +32,10 @@ start_ticks() {
 
 # The rest of a usage text: the script's own head comment, from its second line to the first that is none.
 usage() { awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0"; }
+
+# Ends a script that was called wrongly: names the word that it does not know, if it was one, and shows what it knows.
+refuse() {
+  [ -z "${1:-}" ] || say "${0##*/}: unknown argument: $1"
+  usage >&2
+  exit 2
+}
