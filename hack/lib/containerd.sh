@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds containerd and its shim from their Go module, pinned, and prints the folder that they lie in: the peer that
-# conformance results are compared with.
+# conformance results and the benchmark compare with.
 set -euo pipefail
 # shellcheck source=shell.sh
 . "${BASH_SOURCE[0]%/*}/shell.sh"

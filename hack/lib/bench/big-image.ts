@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import {
   createReadStream,
   lstatSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   rmSync,
@@ -48,7 +47,10 @@ export async function bigImage(
   say(`making an image of /usr in ${layerCount} layers (${kind}): some minutes, once`);
   const directory = mkdtempSync(join(tmpdir(), 'gantry-big-image-'));
   try {
-    await makeAndPush({ registryUrl: `http://${registry}`, repository, kind, directory });
+    const files = listFiles('/usr');
+    const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+    say(`${files.length} files, ${Math.round(bytes / 1e6)} MB`);
+    await makeAndPush({ registryUrl: `http://${registry}`, repository, kind, directory }, files);
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -57,10 +59,24 @@ export async function bigImage(
 
 /** Where the registry has the layers of the image. */
 export async function layersOf(registry: string, kind: BigImageKind): Promise<string[]> {
-  const url = `http://${registry}/v2/bench/usr-${kind}`;
-  const answer = await fetch(`${url}/manifests/latest`, { headers: { accept: manifestType } });
-  const { layers } = (await answer.json()) as { readonly layers: readonly { readonly digest: string }[] };
-  return layers.map(({ digest }) => `${url}/blobs/${digest}`);
+  const layers = await describedLayers(registry, kind);
+  return layers.map(({ digest }) => `http://${registry}/v2/bench/usr-${kind}/blobs/${digest}`);
+}
+
+/** `gzip, 7 layers, 360 MB to fetch`. */
+export async function describeBigImage(registry: string, kind: BigImageKind): Promise<string> {
+  const layers = await describedLayers(registry, kind);
+  const bytes = layers.reduce((sum, { size }) => sum + size, 0);
+  return `${kind}, ${layers.length} layers, ${Math.round(bytes / 1e6)} MB to fetch`;
+}
+
+async function describedLayers(
+  registry: string,
+  kind: BigImageKind,
+): Promise<readonly { readonly digest: string; readonly size: number }[]> {
+  const url = `http://${registry}/v2/bench/usr-${kind}/manifests/latest`;
+  const answer = await fetch(url, { headers: { accept: manifestType } });
+  return ((await answer.json()) as { readonly layers: { digest: string; size: number }[] }).layers;
 }
 
 interface Making {
@@ -70,9 +86,12 @@ interface Making {
   readonly directory: string;
 }
 
-async function makeAndPush({ registryUrl, repository, kind, directory }: Making): Promise<void> {
+async function makeAndPush(
+  { registryUrl, repository, kind, directory }: Making,
+  listed: readonly ListedFile[],
+): Promise<void> {
   const layers = [];
-  for (const [index, files] of groupsOf(listFiles('/usr')).entries()) {
+  for (const [index, files] of groupsOf(listed).entries()) {
     const layer = await makeLayer(directory, { index, files, kind });
     await upload({ registryUrl, repository }, layer);
     layers.push(layer);
@@ -108,9 +127,14 @@ async function makeAndPush({ registryUrl, repository, kind, directory }: Making)
   if (!answer.ok) throw new Error(`the registry took no manifest: ${answer.status} ${await answer.text()}`);
 }
 
+interface ListedFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+
 /** Files, directories and symlinks in a fixed order, up to the limits. */
-function listFiles(root: string): { readonly path: string; readonly bytes: number }[] {
-  const found: { path: string; bytes: number }[] = [];
+function listFiles(root: string): ListedFile[] {
+  const found: ListedFile[] = [];
   let bytes = 0;
   const walk = (directory: string): void => {
     for (const name of readdirSync(directory).toSorted()) {
@@ -127,7 +151,7 @@ function listFiles(root: string): { readonly path: string; readonly bytes: numbe
 }
 
 /** Parts of about the same size. */
-function groupsOf(files: readonly { readonly path: string; readonly bytes: number }[]): string[][] {
+function groupsOf(files: readonly ListedFile[]): string[][] {
   const share = files.reduce((sum, { bytes }) => sum + bytes, 0) / layerCount;
   const groups: string[][] = Array.from({ length: layerCount }, () => []);
   let bytes = 0;
@@ -156,17 +180,10 @@ async function makeLayer(
   const list = join(directory, `layer-${index}.list`);
   const tar = join(directory, `layer-${index}.tar`);
   writeFileSync(list, files.join('\0'));
-  const options = [
-    '--no-recursion',
-    '--null',
-    '--verbatim-files-from',
-    `--files-from=${list}`,
-    '--sort=name',
-  ];
+  const options = ['--no-recursion', '--null', '--verbatim-files-from', `--files-from=${list}`];
   execFileSync('tar', ['--create', `--file=${tar}`, '--directory=/', '--numeric-owner', ...options]);
   const diffId = await digestOf(tar);
   const file = `${tar}.${kind}`;
-  mkdirSync(directory, { recursive: true });
   const [program = '', ...args] = compressors[kind];
   const child = spawn('sh', ['-c', `exec "$0" "$@" <"${tar}" >"${file}"`, program, ...args], {
     stdio: 'inherit',

@@ -1,5 +1,4 @@
 /** The two engines, each as its users run it, on networks of their own of one kind. */
-import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Background, startBackground, untilListening } from '../engines/background.ts';
@@ -19,7 +18,7 @@ export interface EngineParts {
   readonly registry: string;
 }
 
-interface Start extends EngineCommand {
+interface EngineSetup extends EngineCommand {
   readonly name: string;
   /** What the command lines of its helpers hold. */
   readonly helpers: RegExp;
@@ -28,20 +27,20 @@ interface Start extends EngineCommand {
 /** A running engine. */
 export class Engine implements AsyncDisposable {
   readonly name: string;
-  readonly #start: Start;
+  readonly #setup: EngineSetup;
   readonly #log: string;
   #process: Background | undefined;
   #connection: CriConnection | undefined;
 
-  constructor(start: Start, directory: string) {
-    this.name = start.name;
-    this.#start = start;
-    this.#log = join(directory, `${start.name}.log`);
+  constructor(setup: EngineSetup, directory: string) {
+    this.name = setup.name;
+    this.#setup = setup;
+    this.#log = join(directory, `${setup.name}.log`);
   }
 
   /** Where it serves the CRI. */
   get socket(): string {
-    return this.#start.socket;
+    return this.#setup.socket;
   }
 
   get cri(): CriConnection {
@@ -51,10 +50,10 @@ export class Engine implements AsyncDisposable {
 
   /** Starts it and waits until its socket takes connections. */
   async start(): Promise<void> {
-    const process = startBackground(this.#start.argv, { log: this.#log });
+    const process = startBackground(this.#setup.argv, { log: this.#log });
     this.#process = process;
-    await untilListening(process, { socket: this.#start.socket, log: this.#log, timeoutMs: readyTimeoutMs });
-    this.#connection = new CriConnection(this.#start.socket);
+    await untilListening(process, { socket: this.#setup.socket, log: this.#log, timeoutMs: readyTimeoutMs });
+    this.#connection = new CriConnection(this.#setup.socket);
   }
 
   /** Ends the daemon; containers live on. */
@@ -74,14 +73,14 @@ export class Engine implements AsyncDisposable {
 
   /** Pids of the daemon, and of what it has running beside containers (monitors, shims, pause processes). */
   pids(): { readonly daemon: readonly number[]; readonly helpers: readonly number[] } {
-    const marker = this.#start.argv.at(-1) ?? '';
+    const marker = this.#setup.argv.at(-1) ?? '';
     const all = commandLines();
     const isDaemon = ([, line]: readonly [number, string]): boolean =>
       line.includes(marker) && !line.startsWith('/bin/sh');
     return {
       daemon: all.filter(isDaemon).map(([pid]) => pid),
       helpers: all
-        .filter((entry) => !isDaemon(entry) && this.#start.helpers.test(entry[1]))
+        .filter((entry) => !isDaemon(entry) && this.#setup.helpers.test(entry[1]))
         .map(([pid]) => pid),
     };
   }
@@ -115,6 +114,8 @@ function writeNetwork(directory: string, name: string, subnet: string): string {
 export function gantry({ program, runtime, directory }: EngineParts): Engine {
   const command = configureGantry({
     program,
+    // Not the client's own, which is another file.
+    node: 'node',
     directory,
     handlers: { bench: runtime },
     sections: {
@@ -139,16 +140,4 @@ export function containerd({ program, runtime, directory, registry }: EnginePart
     sections: { debug: { level: 'warn' } },
   });
   return new Engine({ name: 'containerd', ...command, helpers: /containerd-shim|pause-process/ }, directory);
-}
-
-/** What was measured on: `crun 1.21, Linux 6.18.44, 2 CPUs, ...`. */
-export function describeMachine(runtime: string): string {
-  const cpus = readFileSync('/proc/cpuinfo', 'utf8');
-  const model = /^model name\s*: (.*)$/m.exec(cpus)?.[1] ?? 'unknown processor';
-  const count = [...cpus.matchAll(/^processor\s*:/gm)].length;
-  const memoryKb = Number(/^MemTotal:\s*(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0);
-  const [version = ''] = execFileSync(runtime, ['--version'], { encoding: 'utf8' }).split('\n');
-  const kernel = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim();
-  const load = readFileSync('/proc/loadavg', 'utf8').split(' ')[0] ?? '';
-  return `${version}; Linux ${kernel}; ${count} x ${model}; ${Math.round(memoryKb / 2 ** 20)} GiB; load at the start ${load}`;
 }

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startDockerRegistry } from '../../../test/fixtures/docker-registry.ts';
 import { prepare } from './cri.ts';
-import { containerd, describeMachine, gantry } from './engine.ts';
+import { containerd, gantry } from './engine.ts';
 import { busyboxReference, pauseReference, pushImages } from './images.ts';
+import { describeMachine } from './machine.ts';
 import { picture } from './picture.ts';
 import { json, table } from './report.ts';
 import { floorName, Measurements } from './samples.ts';
@@ -39,7 +40,7 @@ const { values } = parseArgs({
     containerd: { type: 'string', default: '' },
     runtime: { type: 'string', default: '' },
     only: { type: 'string', multiple: true },
-    rounds: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '4' },
     pods: { type: 'string', default: '20,50,100,300' },
     json: { type: 'string' },
     svg: { type: 'string' },
@@ -49,9 +50,28 @@ const { values } = parseArgs({
 
 const say = (text: string): void => console.error(text);
 
+/** @throws Error that names what no workload is called */
+function chosenWorkloads(): Workload[] {
+  const unknown = values.only?.find((name) => !Object.hasOwn(workloads, name));
+  if (unknown !== undefined)
+    throw new Error(`--only ${unknown}: the workloads are ${Object.keys(workloads).join(', ')}`);
+  return Object.entries(workloads).flatMap(([name, workload]) =>
+    (values.only?.includes(name) ?? true) ? [workload] : [],
+  );
+}
+
+/** @throws Error that names the option */
+function counts(option: string, text: string): number[] {
+  const numbers = text.split(',').map(Number);
+  if (!numbers.every((number) => Number.isInteger(number) && number > 0))
+    throw new Error(`${option} ${text}: numbers above 0 are expected`);
+  return numbers.toSorted((a, b) => a - b);
+}
+
 async function main(): Promise<void> {
-  const chosen = Object.entries(workloads).filter(([name]) => values.only?.includes(name) ?? true);
-  if (chosen.length === 0) throw new Error(`workloads: ${Object.keys(workloads).join(', ')}`);
+  const chosen = chosenWorkloads();
+  const rounds = values.quick ? 2 : (counts('--rounds', values.rounds)[0] ?? 1);
+  const podCounts = values.quick ? [10] : counts('--pods', values.pods);
   const directory = mkdtempSync(join(tmpdir(), 'gantry-bench-'));
   await using stack = new AsyncDisposableStack();
   // Kept between runs: the large image takes minutes to make.
@@ -59,9 +79,9 @@ async function main(): Promise<void> {
   const { host: registry } = stack.use(await startDockerRegistry({ storage, writable: true }));
   await pushImages(registry);
   const parts = { runtime: values.runtime, directory, registry };
-  const main = join(import.meta.dirname, '../../../dist/main.js');
+  const program = join(import.meta.dirname, '../../../dist/main.js');
   const engines = [
-    stack.use(gantry({ ...parts, program: main })),
+    stack.use(gantry({ ...parts, program })),
     stack.use(containerd({ ...parts, program: values.containerd })),
   ];
   for (const engine of engines) {
@@ -71,7 +91,8 @@ async function main(): Promise<void> {
   }
   const versions = await Promise.all(engines.map(async (engine) => await engine.version()));
   const machine = describeMachine(values.runtime);
-  say(`${versions.join(' and ')}\n${machine}`);
+  const heading = `${versions.join(' and ')}\n${machine}`;
+  say(heading);
 
   const measurements = new Measurements();
   const context = {
@@ -79,17 +100,21 @@ async function main(): Promise<void> {
     measurements,
     registry,
     runtime: values.runtime,
-    rounds: values.quick ? 2 : Number(values.rounds),
-    podCounts: values.quick ? [10] : values.pods.split(',').map(Number),
+    rounds,
+    podCounts,
     say,
   };
-  await besideOnePod(context, async () => {
-    for (const [, workload] of chosen) await workload(context);
+  // What was measured before something failed may have taken half an hour.
+  stack.defer(() => {
+    const all = measurements.all();
+    const names = engines.map(({ name }) => name);
+    console.log(`${heading}\n${table(all, [...names, floorName])}`);
+    if (values.svg !== undefined) writeFileSync(values.svg, picture(all, names));
+    if (values.json !== undefined) writeFileSync(values.json, json(all, names, { versions, machine }));
   });
-  const names = engines.map(({ name }) => name);
-  console.log(table(measurements.all(), [...names, floorName]));
-  if (values.svg !== undefined) writeFileSync(values.svg, picture(measurements.all(), names));
-  if (values.json !== undefined) writeFileSync(values.json, json(measurements.all(), { versions, machine }));
+  await besideOnePod(context, async () => {
+    for (const workload of chosen) await workload(context);
+  });
 }
 
 await main();

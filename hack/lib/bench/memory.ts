@@ -3,11 +3,16 @@ import { readFileSync } from 'node:fs';
 
 /** Their proportional set size: shared pages count for each user's share. Processes that have ended count nothing. */
 export function proportionalSetMb(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + proportionalSetKb(pid), 0) / 1024;
+  return pids.reduce((sum, pid) => sum + rollupKb(pid, 'Pss'), 0) / 1024;
 }
 
-function proportionalSetKb(pid: number): number {
-  return Number(/^Pss:\s*(\d+) kB$/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
+/** That of memory which no file holds: what the kernel cannot take back but by swapping. */
+export function anonymousMb(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + rollupKb(pid, 'Pss_Anon'), 0) / 1024;
+}
+
+function rollupKb(pid: number, name: string): number {
+  return Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
 }
 
 /** Processor time that they have used so far, in milliseconds. */

@@ -67,7 +67,10 @@ export function picture(measurements: readonly Measurement[], engines: readonly 
 function barOf(row: Row, engines: readonly string[]): Bar[] {
   const ratio = ratioOf(row, engines);
   if (ratio === undefined || ratio <= 0) return [];
-  return [{ label: `${row.workload}: ${row.operation}`, cost: row.unit === '1/s' ? 1 / ratio : ratio }];
+  const label = `${row.workload}: ${row.operation}`;
+  return [
+    row.unit === '1/s' ? { label: `${label}, time for each`, cost: 1 / ratio } : { label, cost: ratio },
+  ];
 }
 
 function drawn({ label, cost }: Bar, y: number, middle: number): string {

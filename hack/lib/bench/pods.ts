@@ -18,12 +18,15 @@ export interface Pod {
 /** How long each call took. */
 export type Durations = Readonly<Record<string, number>>;
 
+/** How many are started or removed at the same time where there are many. */
+const startedAtOnce = 4;
+
 /** Where the pods' cgroups are. The kubelet makes those of its pods, and removes them again. */
 const podGroup = 'bench-pods';
 
 let pods = 0;
 
-/** Its configuration; no other has its name. */
+/** The configuration of a pod whose name no other pod has. */
 function newPod() {
   pods += 1;
   const name = `bench-${pods}`;
@@ -83,6 +86,27 @@ export async function removePod({ cri }: Engine, { name, sandboxId, containerId 
     durations[method] = (await cri.send(prepare(method, request))).durationMs;
   removeGroups(name);
   return durations;
+}
+
+/** Starts pods until there are so many. */
+export async function fill(
+  engine: Engine,
+  pods: Pod[],
+  { count, image }: { readonly count: number; readonly image: string },
+): Promise<void> {
+  while (pods.length < count) {
+    const wanted = Math.min(startedAtOnce, count - pods.length);
+    const started = await Promise.all(
+      Array.from({ length: wanted }, async () => await startPod(engine, { image })),
+    );
+    pods.push(...started.map(({ pod }) => pod));
+  }
+}
+
+/** Removes them all. */
+export async function empty(engine: Engine, pods: readonly Pod[]): Promise<void> {
+  for (let at = 0; at < pods.length; at += startedAtOnce)
+    await Promise.all(pods.slice(at, at + startedAtOnce).map(async (pod) => await removePod(engine, pod)));
 }
 
 /** In every hierarchy of cgroups that this node has. */

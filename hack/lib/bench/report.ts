@@ -51,9 +51,12 @@ function samplesOf({ summaries }: Row, [first, second]: readonly string[]): stri
   return counts.length === 0 ? '-' : String(Math.min(...counts));
 }
 
-/** Everything, samples included. */
-export function json(measurements: readonly Measurement[], about: Readonly<Record<string, unknown>>): string {
-  const engines = [...new Set(measurements.map(({ engine }) => engine))];
+/** Everything, samples included. `engines` as for the table. */
+export function json(
+  measurements: readonly Measurement[],
+  engines: readonly string[],
+  about: Readonly<Record<string, unknown>>,
+): string {
   const results = rowsOf(measurements).map((row) => ({
     workload: row.workload,
     operation: row.operation,

@@ -3,15 +3,19 @@
 export interface Summary {
   readonly count: number;
   readonly median: number;
-  readonly p95: number;
+  /** Of fewer than twenty numbers it would be the largest. */
+  readonly p95: number | undefined;
 }
+
+const fewestForP95 = 20;
 
 /** Of at least one number; nearest rank. */
 export function summarize(samples: readonly number[]): Summary {
   const sorted = samples.toSorted((a, b) => a - b);
   const at = (share: number): number =>
     sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
-  return { count: sorted.length, median: at(0.5), p95: at(0.95) };
+  const p95 = sorted.length < fewestForP95 ? undefined : at(0.95);
+  return { count: sorted.length, median: at(0.5), p95 };
 }
 
 /** What was measured of one operation. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from './engine.ts';
 import { busyboxReference } from './images.ts';
 import { type Pod, removePod, startPod } from './pods.ts';
@@ -20,6 +21,9 @@ export interface WorkloadContext {
 
 export type Workload = (context: WorkloadContext) => Promise<void>;
 
+/** How many of each engine stand beside what is measured. */
+export const standingPods = 1;
+
 /** Keeps one pod of each engine alive while `work` goes on, as on a node, where a pod is hardly ever the only one. */
 export async function besideOnePod(
   { engines, registry }: Pick<WorkloadContext, 'engines' | 'registry'>,
@@ -32,13 +36,22 @@ export async function besideOnePod(
   for (const [engine, pod] of standing) await removePod(engine, pod);
 }
 
-/** Does something with each engine in turn, `rounds` times; who begins changes, so that neither always comes second. */
+/**
+ * What an engine goes on with after its turn must not fall into the other's time: containerd's three hundred shims collect garbage for seconds,
+ * and both delete files after their answer.
+ */
+const settleMs = 5000;
+
+/** Does something with each engine in turn, `rounds` times; who begins changes, so that with an even number neither comes second more often. */
 export async function alternating(
   { engines, rounds }: Pick<WorkloadContext, 'engines' | 'rounds'>,
   work: (engine: Engine, round: number) => Promise<void>,
 ): Promise<void> {
   for (let round = 0; round < rounds; round += 1) {
     const order = round % 2 === 0 ? engines : engines.toReversed();
-    for (const engine of order) await work(engine, round);
+    for (const engine of order) {
+      await sleep(settleMs);
+      await work(engine, round);
+    }
   }
 }

@@ -7,6 +7,8 @@ import type { EngineCommand } from './command.ts';
 export interface GantryOptions {
   /** `dist/main.js`. */
   readonly program: string;
+  /** Node's program, a name on PATH or a path; without it that of this process. */
+  readonly node?: string;
   /** For `gantry.toml`. */
   readonly directory: string;
   /** The OCI runtime of each handler; the first is the default one. */
@@ -16,11 +18,17 @@ export interface GantryOptions {
 }
 
 /** Writes the configuration; the answer starts a daemon with it. */
-export function configureGantry({ program, directory, handlers, sections }: GantryOptions): EngineCommand {
+export function configureGantry({
+  program,
+  node = execPath,
+  directory,
+  handlers,
+  sections,
+}: GantryOptions): EngineCommand {
   const config = join(directory, 'gantry.toml');
   const [first = ''] = Object.keys(handlers);
   const paths = Object.entries(handlers).map(([name, path]) => [name, { path }] as const);
   const runtime = { default_handler: first, handlers: Object.fromEntries(paths) };
   writeFileSync(config, stringify({ ...sections, runtime }));
-  return { argv: [execPath, program, '--config', config], socket: '/run/gantry/gantry.sock' };
+  return { argv: [node, program, '--config', config], socket: '/run/gantry/gantry.sock' };
 }

@@ -9,6 +9,7 @@ import { alternating, type WorkloadContext } from '../workload.ts';
 
 const podsPerRound = 5;
 const limitMs = 60_000;
+const answerMs = 5000;
 
 export async function firstByte(context: WorkloadContext): Promise<void> {
   const { measurements, registry, say } = context;
@@ -44,10 +45,11 @@ async function untilServed(host: string): Promise<void> {
 
 async function isServed(host: string): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  const request = get({ host, port: webPort, agent: false }, (response) => {
+  const request = get({ host, port: webPort, agent: false, timeout: answerMs }, (response) => {
     response.resume();
     response.once('end', () => resolve(response.statusCode === 200));
   });
+  request.once('timeout', () => request.destroy());
   request.once('error', () => resolve(false));
   return await promise;
 }

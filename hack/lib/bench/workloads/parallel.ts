@@ -1,7 +1,7 @@
 /** Whole lives of pods, many at once: what a node does when it is drained and filled again. */
 import type { Engine } from '../engine.ts';
 import { busyboxReference } from '../images.ts';
-import { removePod, startPod } from '../pods.ts';
+import { type Durations, removePod, startPod } from '../pods.ts';
 import { alternating, type WorkloadContext } from '../workload.ts';
 
 const widths = [8, 10];
@@ -13,7 +13,7 @@ export async function parallel(context: WorkloadContext): Promise<void> {
     await alternating(context, async (engine, round) => {
       const workload = `${width} parallel`;
       const startedAt = performance.now();
-      const ups = await Promise.all(
+      const lives = await Promise.all(
         Array.from({ length: width }, async () => await live(engine, busyboxReference(registry))),
       );
       const seconds = (performance.now() - startedAt) / 1000;
@@ -22,17 +22,18 @@ export async function parallel(context: WorkloadContext): Promise<void> {
         { ...of, operation: 'pod lifecycles', unit: '1/s' },
         (width * livesPerWorker) / seconds,
       );
-      measurements.add({ ...of, operation: 'RunPodSandbox', unit: 'ms' }, ...ups.flat());
+      for (const durations of lives.flat())
+        for (const [operation, ms] of Object.entries(durations))
+          measurements.add({ ...of, operation, unit: 'ms' }, ms);
       say(`${workload}: ${engine.name}, round ${round + 1}`);
     });
 }
 
-async function live(engine: Engine, image: string): Promise<number[]> {
-  const ups: number[] = [];
+async function live(engine: Engine, image: string): Promise<Durations[]> {
+  const lives: Durations[] = [];
   for (let count = 0; count < livesPerWorker; count += 1) {
     const { pod, durations } = await startPod(engine, { image });
-    ups.push(durations['RunPodSandbox'] ?? 0);
-    await removePod(engine, pod);
+    lives.push({ ...durations, ...(await removePod(engine, pod)) });
   }
-  return ups;
+  return lives;
 }

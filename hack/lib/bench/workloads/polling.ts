@@ -4,9 +4,8 @@ import { prepare } from '../cri.ts';
 import type { Engine } from '../engine.ts';
 import { busyboxReference } from '../images.ts';
 import { processorMs } from '../memory.ts';
-import type { Pod } from '../pods.ts';
+import { empty, fill, type Pod } from '../pods.ts';
 import { alternating, type WorkloadContext } from '../workload.ts';
-import { empty, fill } from './scale.ts';
 
 const seconds = 10;
 const podsAtMost = 100;

@@ -2,12 +2,11 @@
 import { decode, prepare } from '../cri.ts';
 import type { Engine } from '../engine.ts';
 import { busyboxReference } from '../images.ts';
-import type { Pod } from '../pods.ts';
-import { alternating, type WorkloadContext } from '../workload.ts';
-import { empty, fill } from './scale.ts';
+import { empty, fill, type Pod } from '../pods.ts';
+import { alternating, standingPods, type WorkloadContext } from '../workload.ts';
 
 const limitMs = 120_000;
-const restartsAtMost = 3;
+const restartsAtMost = 4;
 
 export async function restart(context: WorkloadContext): Promise<void> {
   const { engines, measurements, podCounts, registry, rounds, say } = context;
@@ -36,8 +35,7 @@ async function untilComplete({ name, cri }: Engine, count: number): Promise<void
   while (performance.now() < deadline) {
     const answer = await cri.send(running).catch(() => undefined);
     const listed = answer && decode<{ containers: readonly object[] }>('ListContainers', answer).containers;
-    // And the one that stands beside.
-    if (listed?.length === count + 1) return;
+    if (listed?.length === count + standingPods) return;
   }
   throw new Error(`${name} does not list ${count} containers`);
 }

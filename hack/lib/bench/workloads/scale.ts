@@ -1,11 +1,11 @@
-/** What it costs to have many pods: the lists and stats that a kubelet asks for, and memory. */
+/** What it costs to have many pods: the lists and stats that a kubelet asks for, one pod more, and memory. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { prepare } from '../cri.ts';
 import type { Engine } from '../engine.ts';
 import { busyboxReference } from '../images.ts';
-import { proportionalSetMb } from '../memory.ts';
-import { type Pod, removePod, startPod } from '../pods.ts';
-import { alternating, type WorkloadContext } from '../workload.ts';
+import { anonymousMb, proportionalSetMb } from '../memory.ts';
+import { type Durations, empty, execTrue, fill, type Pod, removePod, startPod } from '../pods.ts';
+import { alternating, standingPods, type WorkloadContext } from '../workload.ts';
 
 const questions = [
   'Version',
@@ -17,10 +17,8 @@ const questions = [
   'ListImages',
 ] as const;
 const askedPerRound = 20;
+const podsPerRound = 5;
 const restMs = 40_000;
-/** What an engine goes on with after its turn is not the other's: three hundred shims collect garbage for seconds. */
-const settleMs = 5000;
-const startedAtOnce = 4;
 
 export async function scale(context: WorkloadContext): Promise<void> {
   const { engines, measurements, podCounts, registry, say } = context;
@@ -37,43 +35,25 @@ export async function scale(context: WorkloadContext): Promise<void> {
       say(`scale: ${engine.name} has ${count} pods`);
     }
     await alternating(context, async (engine) => {
-      await sleep(settleMs);
+      const record = (operation: string, ms: number): void =>
+        measurements.add({ workload: `${count} pods`, operation, unit: 'ms', engine: engine.name }, ms);
       for (const question of questions)
-        for (let asked = 0; asked < askedPerRound; asked += 1) {
-          const { durationMs } = await engine.cri.send(prepare(question));
-          const of = {
-            workload: `${count} pods`,
-            operation: question,
-            unit: 'ms',
-            engine: engine.name,
-          } as const;
-          measurements.add(of, durationMs);
-        }
+        for (let asked = 0; asked < askedPerRound; asked += 1)
+          record(question, (await engine.cri.send(prepare(question))).durationMs);
+      for (let more = 0; more < podsPerRound; more += 1)
+        for (const [operation, ms] of Object.entries(await liveBeside(engine, busyboxReference(registry))))
+          record(operation, ms);
     });
     await remember(count);
   }
   for (const engine of engines) await empty(engine, pods.get(engine) ?? []);
 }
 
-/** Starts pods until there are so many. */
-export async function fill(
-  engine: Engine,
-  pods: Pod[],
-  { count, image }: { readonly count: number; readonly image: string },
-): Promise<void> {
-  while (pods.length < count) {
-    const wanted = Math.min(startedAtOnce, count - pods.length);
-    const started = await Promise.all(
-      Array.from({ length: wanted }, async () => await startPod(engine, { image })),
-    );
-    pods.push(...started.map(({ pod }) => pod));
-  }
-}
-
-/** Removes them all. */
-export async function empty(engine: Engine, pods: readonly Pod[]): Promise<void> {
-  for (let at = 0; at < pods.length; at += startedAtOnce)
-    await Promise.all(pods.slice(at, at + startedAtOnce).map(async (pod) => await removePod(engine, pod)));
+/** How long each call of one pod's life takes. */
+async function liveBeside(engine: Engine, image: string): Promise<Durations> {
+  const { pod, durations } = await startPod(engine, { image });
+  const { durationMs } = await engine.cri.send(execTrue(pod));
+  return { ...durations, 'ExecSync true': durationMs, ...(await removePod(engine, pod)) };
 }
 
 function measureMemory({ measurements }: WorkloadContext, engine: Engine, count: number): void {
@@ -82,7 +62,7 @@ function measureMemory({ measurements }: WorkloadContext, engine: Engine, count:
   const daemonMb = proportionalSetMb(daemon);
   const helpersMb = proportionalSetMb(helpers);
   measurements.add({ ...of, operation: 'PSS of the daemon' }, daemonMb);
-  // And the one that stands beside.
-  measurements.add({ ...of, operation: 'PSS of helpers per pod' }, helpersMb / (count + 1));
+  measurements.add({ ...of, operation: 'PSS of the daemon, anonymous' }, anonymousMb(daemon));
+  measurements.add({ ...of, operation: 'PSS of helpers per pod' }, helpersMb / (count + standingPods));
   measurements.add({ ...of, operation: 'PSS of all' }, daemonMb + helpersMb);
 }
