@@ -101,6 +101,7 @@ async function main(): Promise<void> {
     registry,
     runtime: values.runtime,
     rounds,
+    settleMs: values.quick ? 0 : 5000,
     podCounts,
     say,
   };

@@ -14,6 +14,11 @@ export interface WorkloadContext {
   /** The OCI runtime's file. */
   readonly runtime: string;
   readonly rounds: number;
+  /**
+   * Before each turn: what an engine goes on with after its own must not fall into the other's time. containerd's three hundred shims collect
+   * garbage for seconds, and both delete files after their answer.
+   */
+  readonly settleMs: number;
   /** Numbers of pods, in ascending order. */
   readonly podCounts: readonly number[];
   readonly say: (text: string) => void;
@@ -36,15 +41,9 @@ export async function besideOnePod(
   for (const [engine, pod] of standing) await removePod(engine, pod);
 }
 
-/**
- * What an engine goes on with after its turn must not fall into the other's time: containerd's three hundred shims collect garbage for seconds,
- * and both delete files after their answer.
- */
-const settleMs = 5000;
-
 /** Does something with each engine in turn, `rounds` times; who begins changes, so that with an even number neither comes second more often. */
 export async function alternating(
-  { engines, rounds }: Pick<WorkloadContext, 'engines' | 'rounds'>,
+  { engines, rounds, settleMs }: Pick<WorkloadContext, 'engines' | 'rounds' | 'settleMs'>,
   work: (engine: Engine, round: number) => Promise<void>,
 ): Promise<void> {
   for (let round = 0; round < rounds; round += 1) {

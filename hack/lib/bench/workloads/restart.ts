@@ -14,7 +14,7 @@ export async function restart(context: WorkloadContext): Promise<void> {
   const pods = new Map<Engine, Pod[]>(engines.map((engine) => [engine, []]));
   for (const engine of engines)
     await fill(engine, pods.get(engine) ?? [], { count, image: busyboxReference(registry) });
-  await alternating({ engines, rounds: Math.min(rounds, restartsAtMost) }, async (engine) => {
+  await alternating({ ...context, rounds: Math.min(rounds, restartsAtMost) }, async (engine) => {
     await engine.stop();
     const startedAt = performance.now();
     await engine.start();
