@@ -14,6 +14,8 @@ export interface Machine {
   readonly work: string;
   readonly console: string;
   readonly memoryMib: number;
+  /** Gives it our standard input, which is gone then for every other machine. */
+  readonly takesInput: boolean;
   /** Joins our terminal to /dev/hvc0. */
   readonly terminal: boolean;
   accelerator: 'kvm' | 'tcg';
@@ -140,7 +142,8 @@ export async function bootMachine(machine: Machine, limits: Limits): Promise<Out
     stdout: (socket) => socket.pipe(process.stdout, { end: false }),
     stderr: (socket) => socket.pipe(process.stderr, { end: false }),
     stdin: (socket) => {
-      if (!process.stdin.isTTY) process.stdin.pipe(socket);
+      if (machine.takesInput && !process.stdin.isTTY) process.stdin.pipe(socket);
+      else socket.end();
     },
     terminal: (socket) => joinTerminal(socket, () => switchOff('stopped')),
   };

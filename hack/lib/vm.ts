@@ -105,7 +105,7 @@ async function accelerator(machine: Machine, cache: string): Promise<'kvm' | 'tc
   const answer = join(cache, `kvm-${bootId}`);
   if (!existsSync(answer)) {
     const probe = await bootMachine(
-      { ...machine, accelerator: 'kvm', arguments: ['gantry.probe=1'] },
+      { ...machine, takesInput: false, accelerator: 'kvm', arguments: ['gantry.probe=1'] },
       { timeoutMs: 15_000, bootTimeoutMs: 15_000, signal: new AbortController().signal },
     );
     writeFileSync(answer, probe.booted ? 'kvm' : 'tcg');
@@ -142,6 +142,7 @@ async function run(kernel: string, work: string): Promise<number> {
     work,
     console: options.log === undefined ? join(work, 'console') : resolve(options.log),
     memoryMib: Number(options.memory),
+    takesInput: true,
     terminal: options.tty,
     accelerator: 'tcg',
     arguments: [
