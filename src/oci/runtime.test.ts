@@ -16,29 +16,22 @@ const refusing =
 const willing = 'echo "$@" >>calls';
 const unknowing = 'echo "$@" >>calls; echo "container does not exist" >&2; exit 1';
 
-test('a container that has ended is deleted without force', async (t) => {
-  const deps = shellRuntime(t, poller, willing);
-  await deleteContainer(deps, { id: 'c', hasEnded: true });
-  assert.deepEqual(callsOf(deps), ['delete c']);
-});
-
-test('when the runtime thinks that it has not ended, its processes are killed after all', async (t) => {
-  const deps = shellRuntime(t, poller, refusing);
-  await deleteContainer(deps, { id: 'c', hasEnded: true });
-  assert.deepEqual(callsOf(deps), ['delete c', 'delete --force c']);
-});
-
-test('any other is deleted by force at once', async (t) => {
-  const deps = shellRuntime(t, poller, refusing);
-  await deleteContainer(deps, { id: 'c', hasEnded: false });
-  assert.deepEqual(callsOf(deps), ['delete --force c']);
-});
-
-test('one that the runtime does not know is asked for once', async (t) => {
-  const deps = shellRuntime(t, poller, unknowing);
-  await deleteContainer(deps, { id: 'c', hasEnded: true });
-  assert.deepEqual(callsOf(deps), ['delete c']);
-});
+for (const [what, script, hasEnded, calls] of [
+  ['a container that has ended is deleted without force', willing, true, ['delete c']],
+  [
+    'when the runtime thinks that it has not ended, its processes are killed after all',
+    refusing,
+    true,
+    ['delete c', 'delete --force c'],
+  ],
+  ['any other is deleted by force at once', refusing, false, ['delete --force c']],
+  ['one that the runtime does not know is asked for once', unknowing, true, ['delete c']],
+] as const)
+  test(what, async (t) => {
+    const deps = shellRuntime(t, poller, script);
+    await deleteContainer(deps, { id: 'c', hasEnded });
+    assert.deepEqual(callsOf(deps), calls);
+  });
 
 test('what the runtime refuses with force too is an error', async (t) => {
   const deps = shellRuntime(t, poller, 'echo "device or resource busy" >&2; exit 1');

@@ -3,16 +3,18 @@ import { readFileSync } from 'node:fs';
 
 /** Their proportional set size: shared pages count for each user's share. Processes that have ended count nothing. */
 export function proportionalSetMb(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + rollupKb(pid, 'Pss'), 0) / 1024;
+  return rollupMb(pids, 'Pss');
 }
 
 /** That of memory which no file holds: what the kernel cannot take back but by swapping. */
 export function anonymousMb(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + rollupKb(pid, 'Pss_Anon'), 0) / 1024;
+  return rollupMb(pids, 'Pss_Anon');
 }
 
-function rollupKb(pid: number, name: string): number {
-  return Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
+function rollupMb(pids: readonly number[], field: string): number {
+  const line = new RegExp(`^${field}:\\s*(\\d+) kB$`, 'm');
+  const kilobytes = pids.map((pid) => Number(line.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0));
+  return kilobytes.reduce((sum, each) => sum + each, 0) / 1024;
 }
 
 /** Processor time that they have used so far, in milliseconds. */

@@ -1,11 +1,10 @@
-/** The benchmarks that critest brings along, where it is on PATH: its own client, its own pods (whose processes share a PID namespace). */
+/** The benchmarks that critest brings along: its own client, its own pods (whose processes share a PID namespace). */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Engine } from '../engine.ts';
 import { busyboxReference } from '../images.ts';
-import { isInstalled } from '../installed.ts';
 import { alternating, type WorkloadContext } from '../workload.ts';
 
 /** Enough samples that beginning and end of a round, when fewer pods are at work, are a small part of it. */
@@ -30,10 +29,6 @@ interface Results {
 }
 
 export async function critest(context: WorkloadContext): Promise<void> {
-  if (!isInstalled('critest')) {
-    context.say('critest: left out, as it is not on PATH');
-    return;
-  }
   const directory = mkdtempSync(join(tmpdir(), 'gantry-critest-'));
   try {
     for (const crowd of crowds)

@@ -7,7 +7,6 @@ import { NamespaceThread } from '../../../../src/linux/namespace-thread.ts';
 import { createVeth, deleteLink, getLink } from '../../../../src/linux/netlink/links.ts';
 import { RouteSocket } from '../../../../src/linux/netlink/socket.ts';
 import { bigImage, type BigImageKind, layersOf } from '../big-image.ts';
-import { isInstalled } from '../installed.ts';
 import { floorName } from '../samples.ts';
 import type { WorkloadContext } from '../workload.ts';
 
@@ -110,5 +109,14 @@ async function tarAlone(
       });
     });
     rmSync(target, { recursive: true });
+  }
+}
+
+function isInstalled(program: string): boolean {
+  try {
+    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
   }
 }
