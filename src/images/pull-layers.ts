@@ -2,6 +2,7 @@
 import { isKind } from '../lib/errors.ts';
 import type { ChainId, DiffId, Digest } from '../lib/ids.ts';
 import { Semaphore } from '../lib/semaphore.ts';
+import { letHeapGrow } from '../lib/small-heap.ts';
 import { phase, phaseOfStream } from '../telemetry/traces/phase.ts';
 import type { Images } from './images.ts';
 import type { Descriptor } from './manifest.ts';
@@ -48,6 +49,8 @@ interface OneLayer {
  * others; all have ended when it is thrown.
  */
 export async function pullLayers(deps: LayerDeps, args: LayersToPull, signal: AbortSignal): Promise<void> {
+  // Every byte passes a buffer of this thread.
+  using _room = letHeapGrow();
   const failure = new AbortController();
   const either = AbortSignal.any([signal, failure.signal]);
   const turn = new Semaphore(deps.maxDownloadsPerPull);
