@@ -63,6 +63,14 @@ export async function layersOf(registry: string, kind: BigImageKind): Promise<st
   return layers.map(({ digest }) => `http://${registry}/v2/bench/usr-${kind}/blobs/${digest}`);
 }
 
+/** Reads them once, so that the registry has them in memory. */
+export async function readLayers(registry: string, kind: BigImageKind): Promise<void> {
+  for (const url of await layersOf(registry, kind)) {
+    const { body } = await fetch(url);
+    await body?.pipeTo(new WritableStream());
+  }
+}
+
 /** `gzip, 7 layers, 360 MB to fetch`. */
 export async function describeBigImage(registry: string, kind: BigImageKind): Promise<string> {
   const layers = await describedLayers(registry, kind);
