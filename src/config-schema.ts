@@ -59,6 +59,12 @@ export const configSchema = z.strictObject({
       max_unpack_workers: positive
         .default(3)
         .describe('Worker threads that unpack layers; started on demand, ended when idle.'),
+      decompressors: z
+        .array(z.enum(['igzip', 'zstd']))
+        .default(['igzip', 'zstd'])
+        .describe(
+          'Programs that decompress downloaded layers, igzip for gzip and zstd for zstd, where they are installed; Node does the rest, and all with an empty list.',
+        ),
       pull_progress_timeout_seconds: seconds
         .default(300)
         .describe('A pull that receives no byte for this long is aborted.'),

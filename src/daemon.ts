@@ -107,7 +107,7 @@ async function startParts(config: Config, log: Log, stack: AsyncDisposableStack)
   const networks = await startNetworks(config.cni, { thread, poller }, stack, log);
   const images = await startImages(
     config.images,
-    { directories, database: stores.database, paths, log },
+    { directories, database: stores.database, paths, poller, log },
     stack,
   );
   // Each part has read its records by now.

@@ -30,6 +30,7 @@ import { EngineError, messageOf } from '../lib/errors.ts';
 import { quote, type ChainId, type ContainerId, type ImageId } from '../lib/ids.ts';
 import type { RecordDatabase } from '../lib/records.ts';
 import type { PathWorkers } from '../linux/path-worker.ts';
+import type { Poller } from '../linux/poll.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Directories } from './directories.ts';
 
@@ -57,6 +58,7 @@ export interface ImageParts {
   readonly directories: Directories;
   readonly database: RecordDatabase;
   readonly paths: PathWorkers;
+  readonly poller: Poller;
   readonly log: Log;
 }
 
@@ -66,13 +68,17 @@ const pullsWorthOfDownloads = 3;
 /** Everything it opens is put on `stack`. */
 export async function startImages(
   config: Config['images'],
-  { directories, database, paths, log }: ImageParts,
+  { directories, database, paths, poller, log }: ImageParts,
   stack: AsyncDisposableStack,
 ): Promise<EngineImages> {
   const onError = (error: unknown): void => log.warn({ error: messageOf(error) }, 'snapshots');
   const snapshots = stack.use(new SnapshotStore({ root: directories.snapshots, paths, onError }));
   const unpacker = stack.use(
-    new LayerUnpacker({ maxWorkers: config.max_unpack_workers, snapshotRoot: directories.snapshots }),
+    new LayerUnpacker({
+      maxWorkers: config.max_unpack_workers,
+      snapshotRoot: directories.snapshots,
+      programs: { allowed: config.decompressors, poller },
+    }),
   );
   const images = stack.use(
     await openImages({

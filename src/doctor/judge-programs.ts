@@ -21,6 +21,11 @@ const needs: Readonly<
     verdict: 'problem',
     without: 'the built-in network and host ports do not work',
   },
+  igzip: {
+    package: 'isal',
+    verdict: 'note',
+    without: 'layers compressed by gzip take half as long again to pull',
+  },
   iptables: {
     package: 'iptables',
     verdict: 'note',

@@ -7,7 +7,7 @@ import { quote } from '../../lib/ids.ts';
 import { ZstdFrameSplitter } from './zstd-frames.ts';
 
 /** How a layer is stored. */
-type Compression = 'gzip' | 'zstd' | 'none';
+export type Compression = 'gzip' | 'zstd' | 'none';
 
 const outputChunkBytes = 1024 ** 2;
 /** Room for some chunks ahead, so that decompression goes on while the last ones are applied. */
@@ -17,7 +17,7 @@ const smallFrameBytes = 256 * 1024;
 const smallFrameOutputBytes = 32 * 1024 ** 2;
 
 /** @throws EngineError unimplemented for media types that name no compression known here */
-function compressionOf(mediaType: string): Compression {
+export function compressionOf(mediaType: string): Compression {
   if (/[.+]tar[.+]gzip$/.test(mediaType)) return 'gzip';
   if (/[.+]tar[.+]zstd$/.test(mediaType)) return 'zstd';
   if (/[.+]tar$/.test(mediaType)) return 'none';
@@ -46,9 +46,11 @@ export async function* decompress(
   }
 }
 
-async function* checkMagic(
+/** The same bytes, once it is sure that they begin as they should. @throws EngineError data-loss if they do not; `about` begins its message */
+export async function* checkMagic(
   source: AsyncIterable<Uint8Array>,
   expected: Compression,
+  about = '',
 ): AsyncGenerator<Uint8Array> {
   let head: Buffer | undefined = Buffer.alloc(0);
   for await (const chunk of source) {
@@ -58,19 +60,20 @@ async function* checkMagic(
     }
     head = Buffer.concat([head, chunk]);
     if (head.length < 4) continue;
-    verifyMagic(head, expected);
+    verifyMagic(head, expected, about);
     yield head;
     head = undefined;
   }
   if (head === undefined) return;
-  if (expected !== 'none') throw new EngineError('data-loss', `the layer is empty, ${expected} was said`);
+  if (expected !== 'none')
+    throw new EngineError('data-loss', `${about}the layer is empty, ${expected} was said`);
   yield head;
 }
 
-function verifyMagic(head: Buffer, expected: Compression): void {
+function verifyMagic(head: Buffer, expected: Compression, about: string): void {
   const actual = sniff(head);
   if (actual !== expected) {
-    throw new EngineError('data-loss', `the media type says ${expected}, the bytes are ${actual}`);
+    throw new EngineError('data-loss', `${about}the media type says ${expected}, the bytes are ${actual}`);
   }
 }
 

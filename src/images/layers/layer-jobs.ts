@@ -5,6 +5,15 @@ import type { LayerRecord } from './layer-record.ts';
 import type { LayerLimits } from './layer-types.ts';
 import type { TreeUsage } from './tree-usage.ts';
 
+/** What a layer is unpacked from. */
+type UnpackSource =
+  /** Compressed bytes, sent as `chunk`. */
+  | { readonly name: 'sent' }
+  /** Compressed bytes in a file. */
+  | { readonly name: 'file'; readonly path: string }
+  /** The tar, in a pipe that the other side closes when the job is done; `end` tells that it was whole. */
+  | { readonly name: 'tar'; readonly fd: number };
+
 /** Unpack into `<snapshotsDirectory>/<ingestName>` and commit by chain id. */
 export interface UnpackJob {
   readonly name: 'unpack';
@@ -13,8 +22,7 @@ export interface UnpackJob {
   readonly chainId: ChainId;
   readonly expectedDiffId: DiffId;
   readonly mediaType: string;
-  /** Where the bytes are; undefined if they are sent. */
-  readonly path: string | undefined;
+  readonly source: UnpackSource;
   readonly limits: LayerLimits;
 }
 

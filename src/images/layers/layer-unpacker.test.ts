@@ -9,7 +9,23 @@ import type { LayerLimits } from './layer-types.ts';
 import { LayerUnpacker } from './layer-unpacker.ts';
 import { settleLayers } from './settle-layers.ts';
 import { archive, diffIdOf, entry, longName } from './testing/tar-build.ts';
-import { base, chunks, refuses, signal, snapshots, tarType, unpack, unpacker } from './testing/unpack.ts';
+import {
+  base,
+  chunks,
+  refuses,
+  signal,
+  snapshots,
+  tarType,
+  unpack,
+  unpacker,
+  unpackerWithPrograms,
+} from './testing/unpack.ts';
+
+/** What decompresses. */
+const decompressors = [
+  ['Node', unpacker],
+  ['programs', unpackerWithPrograms],
+] as const;
 
 test('bounds of a layer', async () => {
   const bounded = async (limits: Partial<LayerLimits>, tar: Buffer, message: RegExp): Promise<void> => {
@@ -45,11 +61,13 @@ test('compressions, in pieces and from files; zstd of many frames', async () => 
     frames.push(zstdCompressSync(tar.subarray(at, at + 3000)), skippable);
   layers.push(['zstd frames', `${tarType}+zstd`, Buffer.concat(frames)]);
   for (const [name, mediaType, data] of layers) {
-    for (const size of [7, 4096]) {
-      if (size === 7 && data.length > 100_000) continue;
-      const root = await unpack(tar, { mediaType, source: chunks(data, size) });
-      assert.equal(readdirSync(root).length, 300, name);
-      rmSync(join(root, '..'), { recursive: true });
+    for (const [by, unpacker] of decompressors) {
+      for (const size of [7, 4096]) {
+        if (size === 7 && data.length > 100_000) continue;
+        const root = await unpack(tar, { mediaType, source: chunks(data, size), unpacker });
+        assert.equal(readdirSync(root).length, 300, `${name} by ${by}`);
+        rmSync(join(root, '..'), { recursive: true });
+      }
     }
     writeFileSync(join(base, 'blob'), data);
     const root = await unpack(tar, { mediaType, source: { path: join(base, 'blob') } });
@@ -65,17 +83,20 @@ test('CVE-2021-20291: damaged, cut and mislabelled compression ends with an erro
   const broken = Buffer.from(gzip);
   broken.fill(0xff, 40, 80);
   const cases: [string, Buffer, RegExp][] = [
-    ['+gzip', gzip.subarray(0, gzip.length - 10), /unexpected end|middle/],
+    ['+gzip', gzip.subarray(0, gzip.length - 10), /damaged compression/],
     ['+gzip', broken, /damaged compression/],
     ['+gzip', zstd, /says gzip, the bytes are zstd/],
     ['+gzip', tar, /says gzip, the bytes are none/],
     ['', gzip, /says none, the bytes are gzip/],
     ['+zstd', zstd.subarray(0, zstd.length - 3), /middle of a frame|damaged/],
-    ['+zstd', Buffer.concat([zstd, Buffer.from('garbage!')]), /follows a frame/],
+    ['+zstd', Buffer.concat([zstd, Buffer.from('garbage!')]), /follows a frame|damaged compression/],
     ['+gzip', Buffer.alloc(0), /empty/],
   ];
-  for (const [suffix, data, message] of cases) {
-    await refuses(tar, 'data-loss', message, { mediaType: tarType + suffix, source: chunks(data, 50_000) });
+  for (const [, unpacker] of decompressors) {
+    for (const [suffix, data, message] of cases) {
+      const source = chunks(data, 50_000);
+      await refuses(tar, 'data-loss', message, { mediaType: tarType + suffix, source, unpacker });
+    }
   }
   await refuses(tar, 'unimplemented', /media type/, { mediaType: `${tarType}+gzip+encrypted` });
   await refuses(tar, 'internal', /ENOENT/, { source: { path: join(base, 'absent') } });

@@ -1,6 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Poller } from '../../linux/poll.ts';
+import { checkMagic, compressionOf } from './decompress.ts';
+import { Decompression, decompressorFor, type DecompressorName } from './decompressor.ts';
+import type { UnpackJob } from './layer-jobs.ts';
 import { layerDirectoryName, type LayerRecord, readLayerRecord } from './layer-record.ts';
 import {
   defaultLayerLimits,
@@ -13,6 +17,12 @@ import { LayerWorkers } from './layer-workers.ts';
 /** Directories of unfinished layers begin so; what is found at a start is swept. */
 export const ingestPrefix = 'ingest-';
 
+/** Programs that decompress what is downloaded, where they are installed. */
+export interface DecompressionPrograms {
+  readonly allowed: readonly DecompressorName[];
+  readonly poller: Poller;
+}
+
 /**
  * Turns compressed layers into directories by chain id, in worker threads, while they are still being downloaded.
  * Layers of an image may be unpacked in any order and at once.
@@ -22,16 +32,21 @@ export class LayerUnpacker implements AsyncDisposable {
   readonly #snapshotsDirectory: string;
   readonly #limits: LayerLimits;
 
+  readonly #programs: DecompressionPrograms | undefined;
+
   /** `snapshotRoot` is the directory that holds `snapshots/` and `containers/`, on one file system. */
   constructor(options: {
     readonly maxWorkers: number;
     readonly snapshotRoot: string;
     readonly limits?: Partial<LayerLimits>;
+    /** Without them all is decompressed by Node. */
+    readonly programs?: DecompressionPrograms;
     readonly idleMs?: number;
   }) {
     this.#workers = new LayerWorkers(options);
     this.#snapshotsDirectory = join(options.snapshotRoot, 'snapshots');
     this.#limits = { ...defaultLayerLimits, ...options.limits };
+    this.#programs = options.programs;
     mkdirSync(this.#snapshotsDirectory, { recursive: true, mode: 0o700 });
   }
 
@@ -58,16 +73,28 @@ export class LayerUnpacker implements AsyncDisposable {
       chainId: request.chainId,
       expectedDiffId: request.expectedDiffId,
       mediaType: request.mediaType,
-      path: 'path' in request.source ? request.source.path : undefined,
       limits: this.#limits,
     } as const;
-    const source = 'path' in request.source ? undefined : request.source;
     try {
-      return unpackedOf(await this.#workers.run(job, { source, signal: request.signal }));
+      return unpackedOf(await this.#run(job, request));
     } catch (error) {
       await this.#clearAfterDeath(job.ingestName);
       throw error;
     }
+  }
+
+  async #run(job: Omit<UnpackJob, 'source'>, { source, signal }: UnpackRequest): Promise<LayerRecord> {
+    if ('path' in source)
+      return await this.#workers.run({ ...job, source: { name: 'file', path: source.path } }, { signal });
+    const argv = this.#programs && decompressorFor(job.mediaType, this.#programs.allowed);
+    if (this.#programs === undefined || argv === undefined)
+      return await this.#workers.run({ ...job, source: { name: 'sent' } }, { source, signal });
+    const about = `unpack the layer ${job.expectedDiffId}: `;
+    await using feed = Decompression.start(this.#programs.poller, { argv, about });
+    return await this.#workers.run(
+      { ...job, source: { name: 'tar', fd: feed.tarFd } },
+      { source: checkMagic(source, compressionOf(job.mediaType), about), feed, signal },
+    );
   }
 
   /** A worker undoes what it did, unless it died. What cannot be cleared now is swept at the next start. */

@@ -7,9 +7,11 @@ import { parentPort } from 'node:worker_threads';
 import { EngineError } from '../../lib/errors.ts';
 import { untilAborted } from '../../lib/keyed-lock.ts';
 import { pathDirectory } from '../../linux/at.ts';
+import { decompress } from './decompress.ts';
 import type { FromWorker, JobResults, LayerJob, ToWorker, UnpackJob } from './layer-jobs.ts';
 import { removeTree } from './remove-tree.ts';
 import { settleLayers } from './settle-layers.ts';
+import { readPipe } from './tar-pipe.ts';
 import { treeUsage } from './tree-usage.ts';
 import { unpackLayer } from './unpack-layer.ts';
 
@@ -68,7 +70,7 @@ async function run(job: LayerJob): Promise<void> {
 async function perform(job: LayerJob): Promise<JobResults[LayerJob['name']]> {
   switch (job.name) {
     case 'unpack':
-      return await unpackLayer(job, sourceOf(job, controller.signal), controller.signal);
+      return await unpackLayer(job, tarOf(job, controller.signal), controller.signal);
     case 'remove':
       return removeEntries(job.directory, job.entries);
     case 'usage':
@@ -79,9 +81,21 @@ async function perform(job: LayerJob): Promise<JobResults[LayerJob['name']]> {
   }
 }
 
-function sourceOf(job: UnpackJob, signal: AbortSignal): AsyncIterable<Uint8Array> {
-  if (job.path === undefined) return inbox.read(signal);
-  return createReadStream(job.path, { highWaterMark: readChunkBytes, signal });
+function tarOf({ source, mediaType }: UnpackJob, signal: AbortSignal): AsyncIterable<Buffer> {
+  switch (source.name) {
+    case 'sent':
+      return decompress(inbox.read(signal), mediaType);
+    case 'file':
+      return decompress(createReadStream(source.path, { highWaterMark: readChunkBytes, signal }), mediaType);
+    case 'tar':
+      return wholeTar(source.fd, signal);
+  }
+}
+
+/** The end of the pipe may be that of a program that failed: only the other side knows. */
+async function* wholeTar(fd: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+  yield* readPipe(fd, signal);
+  for await (const _ of inbox.read(signal));
 }
 
 function removeEntries(directory: string, entries: readonly string[]): undefined {

@@ -1,11 +1,10 @@
-/** One layer from compressed bytes to a committed directory; the whole of it on a worker thread. */
+/** One layer from its tar to a committed directory; the whole of it on a worker thread. */
 import { createHash } from 'node:crypto';
 import { chmodSync, closeSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError, errnoOf, type ErrorKind, messageOf } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
 import { pathDirectory, syncfs } from '../../linux/at.ts';
-import { decompress } from './decompress.ts';
 import { LayerApplier } from './layer-applier.ts';
 import type { UnpackJob } from './layer-jobs.ts';
 import { layerDirectoryName, type LayerRecord, readLayerRecord, syncDirectory } from './layer-record.ts';
@@ -23,14 +22,14 @@ import { treeUsage } from './tree-usage.ts';
  */
 export async function unpackLayer(
   job: UnpackJob,
-  source: AsyncIterable<Uint8Array>,
+  tar: AsyncIterable<Buffer>,
   signal: AbortSignal,
 ): Promise<LayerRecord> {
   const ingest = join(job.snapshotsDirectory, job.ingestName);
   const state = { entryName: '' };
   try {
     mkdirSync(ingest, { mode: 0o700 });
-    const applied = await applyTo(join(ingest, 'fs'), { job, source, signal, state });
+    const applied = await applyTo(join(ingest, 'fs'), { job, tar, signal, state });
     state.entryName = '';
     signal.throwIfAborted();
     writeFileSync(join(ingest, 'layer.json'), JSON.stringify(applied), { mode: 0o600 });
@@ -45,7 +44,7 @@ export async function unpackLayer(
 
 interface Application {
   readonly job: UnpackJob;
-  readonly source: AsyncIterable<Uint8Array>;
+  readonly tar: AsyncIterable<Buffer>;
   readonly signal: AbortSignal;
   readonly state: { entryName: string };
 }
@@ -59,7 +58,7 @@ async function applyTo(root: string, application: Application): Promise<LayerRec
   using applier = new LayerApplier(root);
   try {
     const reader = new TarReader(job.limits, applier);
-    for await (const chunk of decompress(application.source, job.mediaType)) {
+    for await (const chunk of application.tar) {
       signal.throwIfAborted();
       hash.update(chunk);
       reader.write(chunk);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import type { ChainId } from '../../../lib/ids.ts';
 import { close, pathDirectory } from '../../../linux/at.ts';
+import { Poller } from '../../../linux/poll.ts';
 import type { LayerSource } from '../layer-types.ts';
 import { LayerUnpacker } from '../layer-unpacker.ts';
 import { diffIdOf } from './tar-build.ts';
@@ -13,8 +14,14 @@ import { diffIdOf } from './tar-build.ts';
 export const base = realpathSync(mkdtempSync(join(tmpdir(), 'gantry-layer-')));
 export const snapshots = join(base, 'snapshots');
 export const unpacker = new LayerUnpacker({ maxWorkers: 1, snapshotRoot: base });
+const poller = new Poller();
+const programs = { allowed: ['igzip', 'zstd'], poller } as const;
+/** Uses programs for what it is sent, where they are installed. */
+export const unpackerWithPrograms = new LayerUnpacker({ maxWorkers: 1, snapshotRoot: base, programs });
 after(async () => {
   await unpacker[Symbol.asyncDispose]();
+  await unpackerWithPrograms[Symbol.asyncDispose]();
+  await poller[Symbol.asyncDispose]();
   rmSync(base, { recursive: true });
 });
 
