@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, openSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -15,6 +15,9 @@ after(() => rmSync(base, { recursive: true }));
 
 test('netns leaks (containerd#3667, cri-o#273, kubernetes#110938): pins and mounts that somebody still holds leave the tree, and their files can go', () => {
   const directory = join(base, 'sandbox');
+  const outside = join(base, 'outside');
+  mkdirSync(outside);
+  mountTmpfs({ target: outside });
   mkdirSync(join(directory, 'ns'), { recursive: true });
   mkdirSync(join(directory, 'shm/deep'), { recursive: true });
   writeFileSync(join(directory, 'ns/net'), '');
@@ -23,6 +26,10 @@ test('netns leaks (containerd#3667, cri-o#273, kubernetes#110938): pins and moun
   mkdirSync(join(directory, 'shm/deep'));
   mountTmpfs({ target: join(directory, 'shm/deep') });
   writeFileSync(join(directory, 'shm/deep/file'), 'held');
+  mkdirSync(join(directory, 'over/below'), { recursive: true });
+  mountTmpfs({ target: join(directory, 'over/below') });
+  for (let times = 0; times < 2; times += 1) mountTmpfs({ target: join(directory, 'over') });
+  symlinkSync(outside, join(directory, 'link'));
   const held = [join(directory, 'ns/net'), join(directory, 'shm/deep/file')].map((path) =>
     openSync(path, 'r'),
   );
@@ -31,6 +38,11 @@ test('netns leaks (containerd#3667, cri-o#273, kubernetes#110938): pins and moun
     readMounts().filter(({ target }) => target.startsWith(directory)),
     [],
   );
+  assert.ok(
+    readMounts().some(({ target }) => target === outside),
+    'links are not followed',
+  );
+  unmountTree(outside);
   rmSync(directory, { recursive: true });
   unmountTree(directory);
   for (const fd of held) close(fd);

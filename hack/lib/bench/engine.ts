@@ -85,9 +85,26 @@ export class Engine implements AsyncDisposable {
     };
   }
 
+  /** Stops its processes, but not its containers', until it is disposed of. */
+  freeze(): Disposable {
+    const { daemon, helpers } = this.pids();
+    const pids = [...daemon, ...helpers];
+    signalAll(pids, 'SIGSTOP');
+    return { [Symbol.dispose]: () => signalAll(pids, 'SIGCONT') };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+}
+
+function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids)
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // Has ended since.
+    }
 }
 
 function commandLines(): (readonly [pid: number, line: string])[] {

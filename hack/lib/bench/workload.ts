@@ -14,10 +14,7 @@ export interface WorkloadContext {
   /** The OCI runtime's file. */
   readonly runtime: string;
   readonly rounds: number;
-  /**
-   * Before each turn: what an engine goes on with after its own must not fall into the other's time. containerd's three hundred shims collect
-   * garbage for seconds, and both delete files after their answer.
-   */
+  /** Before each turn: both engines delete files after their answer, and the disk has their writes to do. */
   readonly settleMs: number;
   /** Numbers of pods, in ascending order. */
   readonly podCounts: readonly number[];
@@ -41,7 +38,10 @@ export async function besideOnePod(
   for (const [engine, pod] of standing) await removePod(engine, pod);
 }
 
-/** Does something with each engine in turn, `rounds` times; who begins changes, so that with an even number neither comes second more often. */
+/**
+ * Does something with each engine in turn, `rounds` times; who begins changes, so that with an even number neither comes second more often.
+ * The others stand still meanwhile: a node has one engine, whose own unrest is part of what it costs, and not of what another one does.
+ */
 export async function alternating(
   { engines, rounds, settleMs }: Pick<WorkloadContext, 'engines' | 'rounds' | 'settleMs'>,
   work: (engine: Engine, round: number) => Promise<void>,
@@ -50,6 +50,8 @@ export async function alternating(
     const order = round % 2 === 0 ? engines : engines.toReversed();
     for (const engine of order) {
       await sleep(settleMs);
+      using stack = new DisposableStack();
+      for (const other of engines) if (other !== engine) stack.use(other.freeze());
       await work(engine, round);
     }
   }
