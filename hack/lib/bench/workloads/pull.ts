@@ -1,7 +1,5 @@
 /** Pulls of a large image that the node does not have, one and ten at once, from a registry on this machine. */
-import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { bigImage, type BigImageKind, describeBigImage, readLayers } from '../big-image.ts';
+import { bigImage, type BigImageKind, describeBigImage, forgetRemoved } from '../big-image.ts';
 import { decode, prepare } from '../cri.ts';
 import type { Engine } from '../engine.ts';
 import { alternating, type WorkloadContext } from '../workload.ts';
@@ -26,17 +24,6 @@ export async function pull(context: WorkloadContext): Promise<void> {
         say(`pull: ${engine.name}, ${kind}, ${width} at once`);
       });
   }
-}
-
-/**
- * A node does not pull what it removed a moment ago, but each turn does. ext4 gives away no inode that was deleted within the last minutes, and
- * for each new file it looks at all of them, as long as the blocks that say so are cached: most of a pull's time after some turns. Without them
- * the disk is as on a node; what the registry serves is read again.
- */
-async function forgetRemoved(registry: string, kind: BigImageKind): Promise<void> {
-  execFileSync('sync');
-  writeFileSync('/proc/sys/vm/drop_caches', '3');
-  await readLayers(registry, kind);
 }
 
 async function pullOnce(
