@@ -26,6 +26,7 @@ const needs: Readonly<
     verdict: 'note',
     without: 'layers compressed by gzip take half as long again to pull',
   },
+  zstd: { package: 'zstd', verdict: 'note', without: 'layers compressed by zstd take longer to pull' },
   iptables: {
     package: 'iptables',
     verdict: 'note',

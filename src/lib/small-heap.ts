@@ -8,6 +8,7 @@
  */
 import { setFlagsFromString } from 'node:v8';
 
+// The flags are the process's, of all its threads: so is their count.
 let isKeptSmall = false;
 let growers = 0;
 
@@ -22,8 +23,11 @@ export function keepHeapSmall(): void {
 export function letHeapGrow(): Disposable {
   if (isKeptSmall && growers === 0) setFlagsFromString('--no-optimize-for-size');
   growers += 1;
+  let isHeld = true;
   return {
     [Symbol.dispose]: () => {
+      if (!isHeld) return;
+      isHeld = false;
       growers -= 1;
       if (isKeptSmall && growers === 0) setFlagsFromString('--optimize-for-size');
     },

@@ -64,15 +64,16 @@ export async function layersOf(registry: string, kind: BigImageKind): Promise<st
 }
 
 /**
- * Before each pull: a node does not pull what it removed a moment ago, but each turn does. ext4 gives away no inode that was deleted within
- * the last minutes, and for each new file it looks at all of them, as long as the blocks that say so are cached: most of a pull's time after
- * some turns. Without the caches the disk is as on a node; what the registry serves is read again.
+ * Before each pull: a node does not pull what it removed a moment ago, but each turn does. ext4 without a journal gives away no inode that
+ * was deleted within the last minutes, and for each new file it looks at all of them, as long as the blocks that say so are cached: most of a
+ * pull's time after some turns. Without the caches the disk is as on a node; what the registry serves is read again.
  */
 export async function forgetRemoved(registry: string, kind: BigImageKind): Promise<void> {
   execFileSync('sync');
   writeFileSync('/proc/sys/vm/drop_caches', '3');
   for (const url of await layersOf(registry, kind)) {
-    const { body } = await fetch(url);
+    const { ok, status, body } = await fetch(url);
+    if (!ok) throw new Error(`${url}: the registry says ${status}`);
     await body?.pipeTo(new WritableStream());
   }
 }

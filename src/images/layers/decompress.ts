@@ -1,6 +1,6 @@
 /** From a layer's compressed bytes to its tar. The work runs in libuv's pool, beside the thread that applies. */
 import { once } from 'node:events';
-import type { Transform } from 'node:stream';
+import type { Transform, Writable } from 'node:stream';
 import { createGunzip, createZstdDecompress, zstdDecompressSync } from 'node:zlib';
 import { EngineError, errnoOf, messageOf } from '../../lib/errors.ts';
 import { quote } from '../../lib/ids.ts';
@@ -12,6 +12,7 @@ export type Compression = 'gzip' | 'zstd' | 'none';
 const outputChunkBytes = 1024 ** 2;
 /** Room for some chunks ahead, so that decompression goes on while the last ones are applied. */
 const streamOptions = { chunkSize: outputChunkBytes, readableHighWaterMark: 4 * outputChunkBytes };
+const magicBytes = 4;
 /** Frames up to this length are decompressed in one call. */
 const smallFrameBytes = 256 * 1024;
 const smallFrameOutputBytes = 32 * 1024 ** 2;
@@ -46,34 +47,50 @@ export async function* decompress(
   }
 }
 
-/** The same bytes, once it is sure that they begin as they should. @throws EngineError data-loss if they do not; `about` begins its message */
-export async function* checkMagic(
+async function* checkMagic(
   source: AsyncIterable<Uint8Array>,
   expected: Compression,
-  about = '',
 ): AsyncGenerator<Uint8Array> {
-  let head: Buffer | undefined = Buffer.alloc(0);
+  const check = new MagicCheck(expected);
   for await (const chunk of source) {
-    if (head === undefined) {
-      yield chunk;
-      continue;
-    }
-    head = Buffer.concat([head, chunk]);
-    if (head.length < 4) continue;
-    verifyMagic(head, expected, about);
-    yield head;
-    head = undefined;
+    const checked = check.push(chunk);
+    if (checked !== undefined) yield checked;
   }
-  if (head === undefined) return;
-  if (expected !== 'none')
-    throw new EngineError('data-loss', `${about}the layer is empty, ${expected} was said`);
-  yield head;
+  yield* check.end();
 }
 
-function verifyMagic(head: Buffer, expected: Compression, about: string): void {
-  const actual = sniff(head);
-  if (actual !== expected) {
-    throw new EngineError('data-loss', `${about}the media type says ${expected}, the bytes are ${actual}`);
+/** Holds a layer's first bytes back until it is sure that they are what was said. `about` begins the messages of errors. */
+export class MagicCheck {
+  readonly #expected: Compression;
+  readonly #about: string;
+  #head: Buffer | undefined = Buffer.alloc(0);
+
+  constructor(expected: Compression, about = '') {
+    this.#expected = expected;
+    this.#about = about;
+  }
+
+  /** Gives what may be used: all that came so far, if this is where it is sure. @throws EngineError data-loss if it is something else */
+  push(chunk: Uint8Array): Uint8Array | undefined {
+    if (this.#head === undefined) return chunk;
+    const head = Buffer.concat([this.#head, chunk]);
+    this.#head = head;
+    if (head.length < magicBytes) return undefined;
+    this.#head = undefined;
+    const actual = sniff(head);
+    if (actual === this.#expected) return head;
+    throw this.#error(`the media type says ${this.#expected}, the bytes are ${actual}`);
+  }
+
+  /** Nothing more comes: what is still held back. @throws EngineError data-loss for what is too short to be compressed */
+  end(): Uint8Array[] {
+    if (this.#head === undefined) return [];
+    if (this.#expected === 'none') return [this.#head];
+    throw this.#error(`the layer is empty, ${this.#expected} was said`);
+  }
+
+  #error(what: string): EngineError {
+    return new EngineError('data-loss', this.#about + what);
   }
 }
 
@@ -113,13 +130,17 @@ async function feed(source: AsyncIterable<Uint8Array>, transform: Transform): Pr
   try {
     for await (const chunk of source) {
       if (transform.destroyed) return;
-      if (!transform.write(chunk))
-        await Promise.race([once(transform, 'drain').catch(() => undefined), closed]);
+      if (!transform.write(chunk)) await drained(transform, closed);
     }
     transform.end();
   } catch (error) {
     transform.destroy(error instanceof Error ? error : new Error(messageOf(error)));
   }
+}
+
+/** Resolves when there is room for more, or the stream is gone, which `closed` tells. */
+export async function drained(stream: Writable, closed: Promise<unknown>): Promise<void> {
+  await Promise.race([once(stream, 'drain').catch(() => undefined), closed]);
 }
 
 async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {

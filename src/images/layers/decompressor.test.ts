@@ -6,6 +6,7 @@ import { describe, test } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { ChainId } from '../../lib/ids.ts';
+import { findProgram } from '../../linux/program.ts';
 import { decompressorFor, type DecompressorName } from './decompressor.ts';
 import { archive, diffIdOf, entry } from './testing/tar-build.ts';
 import {
@@ -43,6 +44,15 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await sleep(5);
 }
 
+function isInstalled(name: string): boolean {
+  try {
+    findProgram(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function removeLayers(): void {
   for (const layer of readdirSync(snapshots)) rmSync(join(snapshots, layer), { recursive: true });
 }
@@ -51,7 +61,7 @@ function openDescriptors(): number {
   return readdirSync('/proc/self/fd').length;
 }
 
-test('a program is taken where it is allowed, installed, and the media type asks for it', () => {
+test('no program is taken that is not allowed, or for another compression', () => {
   assert.equal(decompressorFor(`${tarType}+gzip`, []), undefined);
   assert.equal(decompressorFor(`${tarType}+gzip`, ['zstd']), undefined);
   assert.equal(decompressorFor(tarType, all), undefined);
@@ -60,7 +70,7 @@ test('a program is taken where it is allowed, installed, and the media type asks
 
 for (const name of all) {
   const { mediaType, data } = compressed[name];
-  const skip = decompressorFor(mediaType, all) === undefined ? `${name} is not installed` : false;
+  const skip = isInstalled(name) ? false : `${name} is not installed`;
 
   describe(`layers through ${name}`, { skip }, () => {
     const request = {
@@ -70,6 +80,10 @@ for (const name of all) {
       expectedDiffId: diffIdOf(tar),
       signal,
     };
+
+    test('is taken for its media type', () => {
+      assert.equal(decompressorFor(mediaType, all)?.argv[0], name);
+    });
 
     test('one process for one layer, gone with it, and no descriptor left', async () => {
       await unpack(archive(entry({ name: 'first' }, name)), { unpacker: unpackerWithPrograms });
@@ -96,7 +110,7 @@ for (const name of all) {
         yield data.subarray(0, data.length / 2);
         await until(() => running(name).length === 1);
         controller.abort(new Error('client went away'));
-        await sleep(60_000, undefined, { ref: false });
+        await new Promise(() => {});
       }
       const unpacking = unpackerWithPrograms.unpack({
         ...request,
@@ -130,6 +144,9 @@ for (const name of all) {
     test('a source that fails after its last byte fails the layer, whose tar is whole', async () => {
       async function* lying(): AsyncGenerator<Uint8Array> {
         yield data;
+        // What comes next makes igzip end; zstd has to be told where its input ends.
+        if (name === 'igzip') yield Buffer.alloc(3_000_000, 'garbage');
+        if (name === 'igzip') await until(() => running(name).length === 0);
         await sleep(100);
         throw new Error('the blob has another digest');
       }

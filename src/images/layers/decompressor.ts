@@ -12,8 +12,8 @@ import { spawnProcess } from '../../linux/command.ts';
 import { widenPipe } from '../../linux/pipe.ts';
 import type { Poller } from '../../linux/poll.ts';
 import { findProgram, programPath } from '../../linux/program.ts';
-import { compressionOf, type Compression } from './decompress.ts';
-import type { LayerFeed } from './layer-feed.ts';
+import { compressionOf, drained, MagicCheck, type Compression } from './decompress.ts';
+import type { TarFeed } from './layer-feed.ts';
 
 /** Programs that are known here. */
 export type DecompressorName = 'igzip' | 'zstd';
@@ -27,19 +27,26 @@ const commands: Readonly<Record<Compression, readonly [DecompressorName, ...stri
 const pipeBytes = 1024 ** 2;
 const complaintChars = 300;
 
+/** A program that decompresses, with its options, and what it takes. */
+export interface Decompressor {
+  readonly argv: readonly string[];
+  readonly compression: Compression;
+}
+
 /**
- * The command that decompresses layers of a media type from its standard input; undefined where none that is `allowed` does, or it is not
+ * The program that decompresses layers of a media type from its standard input; undefined where none that is `allowed` does, or it is not
  * installed. Looked for each time: it may be installed while the daemon runs.
  */
 export function decompressorFor(
   mediaType: string,
   allowed: readonly DecompressorName[],
-): readonly string[] | undefined {
+): Decompressor | undefined {
   try {
-    const command = commands[compressionOf(mediaType)];
-    if (command === undefined || !allowed.includes(command[0])) return undefined;
-    findProgram(command[0]);
-    return command;
+    const compression = compressionOf(mediaType);
+    const argv = commands[compression];
+    if (argv === undefined || !allowed.includes(argv[0])) return undefined;
+    findProgram(argv[0]);
+    return { argv, compression };
   } catch {
     // A compression that is not known either: who unpacks it says so.
     return undefined;
@@ -47,22 +54,23 @@ export function decompressorFor(
 }
 
 /** One layer's way through a program, from its first byte to the end of the program. */
-export class Decompression implements LayerFeed, AsyncDisposable {
+export class Decompression implements TarFeed {
   readonly #child: ChildProcessHandle;
   readonly #about: string;
   readonly #input: Socket;
   readonly #closed: Promise<unknown>;
   readonly #errors: Socket;
+  readonly #magic: MagicCheck;
   #complaint = '';
-  /** Where the tar comes out. Nobody may read it after the disposal. */
   readonly tarFd: number;
 
   private constructor(
-    about: string,
+    { about, magic }: { readonly about: string; readonly magic: MagicCheck },
     child: ChildProcessHandle,
     ends: { readonly stdin: number; readonly stdout: number; readonly stderr: number },
   ) {
     this.#about = about;
+    this.#magic = magic;
     this.#child = child;
     this.tarFd = ends.stdout;
     this.#input = new Socket({ fd: ends.stdin, readable: false, writable: true });
@@ -77,8 +85,11 @@ export class Decompression implements LayerFeed, AsyncDisposable {
       });
   }
 
-  /** `about` begins the messages of errors. @throws EngineError, SyscallError when the program cannot be started */
-  static start(poller: Poller, { argv, about }: { argv: readonly string[]; about: string }): Decompression {
+  /** `about` begins the messages of errors. @throws SyscallError, EngineError when the program cannot be started */
+  static start(
+    poller: Poller,
+    { argv, compression, about }: Decompressor & { readonly about: string },
+  ): Decompression {
     using pipes = new ChildPipes();
     const ends = { stdin: pipes.input(0), stdout: pipes.output(1), stderr: pipes.output(2) };
     widenPipe(ends.stdin, pipeBytes);
@@ -86,24 +97,28 @@ export class Decompression implements LayerFeed, AsyncDisposable {
     const env = { PATH: programPath, LC_ALL: 'C' };
     const child = spawnProcess(argv, { fds: pipes.fds, env, newSession: true, poller });
     pipes.handOver();
-    return new Decompression(`${about}${argv[0]}: `, child, ends);
+    const magic = new MagicCheck(compression, about);
+    return new Decompression({ about: `${about}${argv[0]}: `, magic }, child, ends);
   }
 
   /**
-   * A program that wants no more has seen the end of the compressed data: the rest goes nowhere, as gzip(1) has it.
-   * @throws EngineError data-loss if it has given up
+   * A program that wants no more has seen the end of the compressed data: the rest goes nowhere, as gzip(1) has it. One that hangs holds
+   * the pull until its client gives it up.
+   * @throws EngineError data-loss if the program has given up or the bytes are of another kind than said, internal if it could not do its work
    */
   async take(chunk: Uint8Array): Promise<void> {
+    const checked = this.#magic.push(chunk);
+    if (checked === undefined) return;
     if (this.#input.destroyed) {
       await this.#untilEnded();
       return;
     }
-    if (this.#input.write(chunk)) return;
-    await Promise.race([once(this.#input, 'drain').catch(() => undefined), this.#closed]);
+    if (!this.#input.write(checked)) await drained(this.#input, this.#closed);
   }
 
-  /** Nothing more comes. Resolves when the program has written all. @throws EngineError data-loss if it could not */
+  /** Nothing more comes. Resolves when the program has written all. @throws EngineError as `take` */
   async end(): Promise<void> {
+    this.#magic.end();
     this.#input.end();
     await this.#untilEnded();
   }
@@ -131,10 +146,9 @@ export class Decompression implements LayerFeed, AsyncDisposable {
 
   #failure({ exitCode, signal }: ProcessExit): EngineError {
     if (exitCode === undefined) return new EngineError('internal', `${this.#about}ended by signal ${signal}`);
-    const complaint = this.#complaint.trim();
-    return new EngineError(
-      'data-loss',
-      `${this.#about}damaged compression: ${complaint} (exit code ${exitCode})`,
-    );
+    const what = `${this.#complaint.trim()} (exit code ${exitCode})`;
+    // The loader's way to say that a program does not run: no fault of the layer's.
+    if (exitCode >= 126) return new EngineError('internal', this.#about + what);
+    return new EngineError('data-loss', `${this.#about}damaged compression: ${what}`);
   }
 }

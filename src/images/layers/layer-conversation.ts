@@ -2,14 +2,14 @@
 import type { Worker } from 'node:worker_threads';
 import { EngineError } from '../../lib/errors.ts';
 import { untilAborted } from '../../lib/keyed-lock.ts';
-import { type LayerFeed, SentChunks } from './layer-feed.ts';
+import { type LayerFeed, SentChunks, type TarFeed } from './layer-feed.ts';
 import type { FromWorker, LayerJob, ToWorker } from './layer-jobs.ts';
 
 export interface ConversationOptions {
   /** What the job works on, where it does not read a file. */
   readonly source?: AsyncIterable<Uint8Array> | undefined;
   /** Where the source goes; without it to the worker. The job is over before it is disposed of, which is the caller's. */
-  readonly feed?: LayerFeed | undefined;
+  readonly feed?: TarFeed | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -48,7 +48,7 @@ export class Conversation {
     this.#worker.on('message', onMessage).on('error', onError).on('exit', onExit);
     this.#options.signal.addEventListener('abort', onAbort, { once: true });
     try {
-      this.#post({ name: 'job', job: this.#job });
+      this.#post({ name: 'job', job: this.#job, tarFd: this.#options.feed?.tarFd });
       if (this.#options.signal.aborted) onAbort();
       if (this.#options.source !== undefined) void this.#pump(this.#options.source);
       return await this.#answer.promise;
@@ -95,12 +95,14 @@ export class Conversation {
     const iterator = source[Symbol.asyncIterator]();
     try {
       for (;;) {
-        const next = await untilAborted(Promise.resolve(iterator.next()), over);
         over.throwIfAborted();
+        const next = await untilAborted(Promise.resolve(iterator.next()), over);
         if (next.done === true) break;
         await untilAborted(this.#feed.take(next.value), over);
       }
       await untilAborted(this.#feed.end(), over);
+      // The worker may have another job by now, for which this would be a false word.
+      over.throwIfAborted();
       this.#post({ name: 'end' });
     } catch (error) {
       void iterator.return?.().then(undefined, () => undefined);

@@ -1,13 +1,19 @@
 import type { ToWorker } from './layer-jobs.ts';
 
-/** Where the bytes of a layer go on their way into a worker's job. */
+/** Where the bytes of a layer go on their way into a worker's job. What it throws fails the job. */
 export interface LayerFeed {
-  /** Resolves when there is room for more. */
+  /** Resolves when there is room for more. The chunk must not be changed afterwards. */
   take(chunk: Uint8Array): Promise<void>;
   /** Nothing more comes; resolves when all that was taken has been passed on. */
   end(): Promise<void>;
   /** What was begun is not wanted any more. */
   abandon(): void;
+}
+
+/** One that makes the tar of them by itself. */
+export interface TarFeed extends LayerFeed, AsyncDisposable {
+  /** Where the tar comes out. Nobody may read it after the disposal. */
+  readonly tarFd: number;
 }
 
 /** Bytes under way to a worker that it has not used yet. */
@@ -24,7 +30,7 @@ export class SentChunks implements LayerFeed {
   }
 
   async take(chunk: Uint8Array): Promise<void> {
-    // A copy: the chunk is the caller's, who may still be writing it to a file.
+    // A copy: the chunk's memory may be shared with others, and goes to the worker as a whole.
     const bytes = new Uint8Array(chunk);
     this.#unusedBytes += bytes.length;
     this.#post({ name: 'chunk', bytes }, [bytes.buffer]);

@@ -5,15 +5,6 @@ import type { LayerRecord } from './layer-record.ts';
 import type { LayerLimits } from './layer-types.ts';
 import type { TreeUsage } from './tree-usage.ts';
 
-/** What a layer is unpacked from. */
-type UnpackSource =
-  /** Compressed bytes, sent as `chunk`. */
-  | { readonly name: 'sent' }
-  /** Compressed bytes in a file. */
-  | { readonly name: 'file'; readonly path: string }
-  /** The tar, in a pipe that the other side closes when the job is done; `end` tells that it was whole. */
-  | { readonly name: 'tar'; readonly fd: number };
-
 /** Unpack into `<snapshotsDirectory>/<ingestName>` and commit by chain id. */
 export interface UnpackJob {
   readonly name: 'unpack';
@@ -22,7 +13,8 @@ export interface UnpackJob {
   readonly chainId: ChainId;
   readonly expectedDiffId: DiffId;
   readonly mediaType: string;
-  readonly source: UnpackSource;
+  /** Where the compressed bytes are; undefined if they, or the tar, come from the other side. */
+  readonly path: string | undefined;
   readonly limits: LayerLimits;
 }
 
@@ -57,7 +49,8 @@ export interface JobResults {
 export type JobResult<J extends LayerJob> = JobResults[J['name']];
 
 export type ToWorker =
-  | { readonly name: 'job'; readonly job: LayerJob }
+  /** `tarFd`: a pipe with the tar, instead of compressed chunks. The other side closes it when the job is done; `end` tells that it was whole. */
+  | { readonly name: 'job'; readonly job: LayerJob; readonly tarFd: number | undefined }
   | { readonly name: 'chunk'; readonly bytes: Uint8Array }
   | { readonly name: 'end' }
   | { readonly name: 'abort' };

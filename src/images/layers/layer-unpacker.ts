@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Poller } from '../../linux/poll.ts';
-import { checkMagic, compressionOf } from './decompress.ts';
 import { Decompression, decompressorFor, type DecompressorName } from './decompressor.ts';
+import type { TarFeed } from './layer-feed.ts';
 import type { UnpackJob } from './layer-jobs.ts';
 import { layerDirectoryName, type LayerRecord, readLayerRecord } from './layer-record.ts';
 import {
@@ -56,8 +56,8 @@ export class LayerUnpacker implements AsyncDisposable {
    *
    * Does not promise that the same layer is not unpacked twice at once: that is the caller's single flight (the
    * second commit then finds the first one's and takes it).
-   * @throws EngineError naming the DiffID (data-loss, invalid-argument, resource-exhausted, unimplemented); the
-   * source's own error; the signal's reason
+   * @throws EngineError naming the DiffID (data-loss, invalid-argument, resource-exhausted, unimplemented, internal);
+   * the source's own error; the signal's reason
    */
   async unpack(request: UnpackRequest): Promise<UnpackedLayer> {
     request.signal.throwIfAborted();
@@ -73,6 +73,7 @@ export class LayerUnpacker implements AsyncDisposable {
       chainId: request.chainId,
       expectedDiffId: request.expectedDiffId,
       mediaType: request.mediaType,
+      path: 'path' in request.source ? request.source.path : undefined,
       limits: this.#limits,
     } as const;
     try {
@@ -83,18 +84,23 @@ export class LayerUnpacker implements AsyncDisposable {
     }
   }
 
-  async #run(job: Omit<UnpackJob, 'source'>, { source, signal }: UnpackRequest): Promise<LayerRecord> {
-    if ('path' in source)
-      return await this.#workers.run({ ...job, source: { name: 'file', path: source.path } }, { signal });
-    const argv = this.#programs && decompressorFor(job.mediaType, this.#programs.allowed);
-    if (this.#programs === undefined || argv === undefined)
-      return await this.#workers.run({ ...job, source: { name: 'sent' } }, { source, signal });
-    const about = `unpack the layer ${job.expectedDiffId}: `;
-    await using feed = Decompression.start(this.#programs.poller, { argv, about });
-    return await this.#workers.run(
-      { ...job, source: { name: 'tar', fd: feed.tarFd } },
-      { source: checkMagic(source, compressionOf(job.mediaType), about), feed, signal },
-    );
+  async #run(job: UnpackJob, { source, signal }: UnpackRequest): Promise<LayerRecord> {
+    if ('path' in source) return await this.#workers.run(job, { signal });
+    const openFeed = (): TarFeed | undefined => this.#openFeed(job);
+    return await this.#workers.run(job, { source, openFeed, signal });
+  }
+
+  /** Undefined leaves the layer to Node: also where the node is out of descriptors or processes, of which Node needs none. */
+  #openFeed(job: UnpackJob): TarFeed | undefined {
+    if (this.#programs === undefined) return undefined;
+    const decompressor = decompressorFor(job.mediaType, this.#programs.allowed);
+    if (decompressor === undefined) return undefined;
+    try {
+      const about = `unpack the layer ${job.expectedDiffId}: `;
+      return Decompression.start(this.#programs.poller, { ...decompressor, about });
+    } catch {
+      return undefined;
+    }
   }
 
   /** A worker undoes what it did, unless it died. What cannot be cleared now is swept at the next start. */

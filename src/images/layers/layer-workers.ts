@@ -3,10 +3,19 @@ import { EngineError } from '../../lib/errors.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { IdleThreads } from '../../linux/idle-threads.ts';
 import { workerUrl } from '../../linux/worker-url.ts';
-import { Conversation, type ConversationOptions, WorkerDeath } from './layer-conversation.ts';
+import { Conversation, WorkerDeath } from './layer-conversation.ts';
+import type { TarFeed } from './layer-feed.ts';
 import type { JobResult, LayerJob } from './layer-jobs.ts';
 
-type RunOptions = Partial<ConversationOptions>;
+interface RunOptions {
+  /** What the job works on, where it does not read a file. */
+  readonly source?: AsyncIterable<Uint8Array> | undefined;
+  /** Called when a thread is free; undefined sends the source to it. */
+  readonly openFeed?: (() => TarFeed | undefined) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+type QueuedOptions = RunOptions & { readonly signal: AbortSignal };
 
 /**
  * Threads for layer jobs, started when there is work and ended after a while without. A job that is aborted is undone
@@ -58,13 +67,14 @@ export class LayerWorkers implements AsyncDisposable {
     await this.#idle.endAll();
   }
 
-  async #queue(job: LayerJob, options: ConversationOptions): Promise<unknown> {
+  async #queue(job: LayerJob, options: QueuedOptions): Promise<unknown> {
     using _ = await this.#turn(options);
+    await using feed = options.openFeed?.();
     const worker = this.#idle.take() ?? startWorker();
     let isReusable = false;
     this.#busy.add(worker);
     try {
-      const result = await new Conversation(worker, job, options).result();
+      const result = await new Conversation(worker, job, { ...options, feed }).result();
       isReusable = true;
       return result;
     } catch (error) {
@@ -78,7 +88,7 @@ export class LayerWorkers implements AsyncDisposable {
   }
 
   /** A source that will not be read is closed, so that its download ends too. */
-  async #turn(options: ConversationOptions): Promise<Disposable> {
+  async #turn(options: QueuedOptions): Promise<Disposable> {
     try {
       const permit = await this.#permits.acquire(options.signal);
       if (!options.signal.aborted) return permit;

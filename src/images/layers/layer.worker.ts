@@ -56,21 +56,21 @@ function send(message: FromWorker): void {
   parentPort?.postMessage(message);
 }
 
-async function run(job: LayerJob): Promise<void> {
+async function run(job: LayerJob, tarFd: number | undefined): Promise<void> {
   inbox = new Inbox();
   controller = new AbortController();
   try {
-    send({ name: 'done', result: await perform(job) });
+    send({ name: 'done', result: await perform(job, tarFd) });
   } catch (error) {
     const { kind, message } = EngineError.from(error);
     send({ name: 'failed', kind, message });
   }
 }
 
-async function perform(job: LayerJob): Promise<JobResults[LayerJob['name']]> {
+async function perform(job: LayerJob, tarFd: number | undefined): Promise<JobResults[LayerJob['name']]> {
   switch (job.name) {
     case 'unpack':
-      return await unpackLayer(job, tarOf(job, controller.signal), controller.signal);
+      return await unpackLayer(job, tarOf(job, tarFd, controller.signal), controller.signal);
     case 'remove':
       return removeEntries(job.directory, job.entries);
     case 'usage':
@@ -81,15 +81,11 @@ async function perform(job: LayerJob): Promise<JobResults[LayerJob['name']]> {
   }
 }
 
-function tarOf({ source, mediaType }: UnpackJob, signal: AbortSignal): AsyncIterable<Buffer> {
-  switch (source.name) {
-    case 'sent':
-      return decompress(inbox.read(signal), mediaType);
-    case 'file':
-      return decompress(createReadStream(source.path, { highWaterMark: readChunkBytes, signal }), mediaType);
-    case 'tar':
-      return wholeTar(source.fd, signal);
-  }
+function tarOf(job: UnpackJob, tarFd: number | undefined, signal: AbortSignal): AsyncIterable<Buffer> {
+  if (tarFd !== undefined) return wholeTar(tarFd, signal);
+  if (job.path === undefined) return decompress(inbox.read(signal), job.mediaType);
+  const file = createReadStream(job.path, { highWaterMark: readChunkBytes, signal });
+  return decompress(file, job.mediaType);
 }
 
 /** The end of the pipe may be that of a program that failed: only the other side knows. */
@@ -110,7 +106,7 @@ function removeEntries(directory: string, entries: readonly string[]): undefined
 parentPort?.on('message', (message: ToWorker) => {
   switch (message.name) {
     case 'job':
-      void run(message.job);
+      void run(message.job, message.tarFd);
       return;
     case 'chunk':
       inbox.push(message.bytes);

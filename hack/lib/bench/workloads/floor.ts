@@ -21,6 +21,8 @@ const decompressors: Readonly<Record<BigImageKind, readonly string[]>> = {
 };
 
 export async function floor(context: WorkloadContext): Promise<void> {
+  using frozen = new DisposableStack();
+  for (const engine of context.engines) frozen.use(engine.freeze());
   const directory = mkdtempSync(join(tmpdir(), 'gantry-floor-'));
   try {
     await runtimeAlone(context, directory);
