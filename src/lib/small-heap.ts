@@ -4,32 +4,33 @@
  * hundreds of megabytes pass through buffers: there the whole heap is marked for every eight of them.
  *
  * Node warns of flags that are set while the VM runs. These are read by the garbage collector whenever it runs, and by the heaps of
- * threads when they are made.
+ * threads when they are made. They are the process's, of all its threads.
  */
 import { setFlagsFromString } from 'node:v8';
 
-// The flags are the process's, of all its threads: so is their count.
-let isKeptSmall = false;
+/** How much garbage may come before the next collection, measured by what lives: some 70 MB. */
+const roomyGrowthPercent = 400;
+
 let growers = 0;
 
 /** For the start of the process, before all else. */
 export function keepHeapSmall(): void {
-  isKeptSmall = true;
   setFlagsFromString('--semi-space-growth-factor=1');
   setFlagsFromString('--optimize-for-size');
 }
 
 /** Lets garbage lie until it is disposed of: for work that makes much of it. The heap shrinks again some time after. */
 export function letHeapGrow(): Disposable {
-  if (isKeptSmall && growers === 0) setFlagsFromString('--no-optimize-for-size');
   growers += 1;
+  if (growers === 1) setFlagsFromString(`--heap-growing-percent=${roomyGrowthPercent}`);
   let isHeld = true;
   return {
     [Symbol.dispose]: () => {
       if (!isHeld) return;
       isHeld = false;
       growers -= 1;
-      if (isKeptSmall && growers === 0) setFlagsFromString('--optimize-for-size');
+      // V8's own measure.
+      if (growers === 0) setFlagsFromString('--heap-growing-percent=0');
     },
   };
 }
