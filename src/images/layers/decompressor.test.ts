@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { ChainId } from '../../lib/ids.ts';
+import { Poller } from '../../linux/poll.ts';
 import { findProgram } from '../../linux/program.ts';
-import { decompressorFor, type DecompressorName } from './decompressor.ts';
+import { Decompression, decompressorFor, type DecompressorName } from './decompressor.ts';
 import { archive, diffIdOf, entry } from './testing/tar-build.ts';
 import {
   chunks,
@@ -192,3 +193,38 @@ for (const name of all) {
     });
   });
 }
+
+describe('a program that does not do its work', () => {
+  const poller = new Poller();
+  after(async () => await poller[Symbol.asyncDispose]());
+  const start = (script: string, stallLimitMs = 60_000): Decompression =>
+    Decompression.start(poller, {
+      argv: ['sh', '-c', script],
+      compression: 'gzip',
+      about: 'layer: ',
+      stallLimitMs,
+    });
+  const failsWith = async (decompression: Decompression, kind: string, message: RegExp): Promise<void> => {
+    await using program = decompression;
+    await program.take(compressed.igzip.data);
+    await assert.rejects(program.end(), (error: Error & { kind?: string }) => {
+      assert.equal(error.kind, kind, error.message);
+      assert.match(error.message, message);
+      return true;
+    });
+  };
+
+  test('its exit code tells damage from what it lacks', async () => {
+    await failsWith(
+      start('echo broken >&2; exit 1'),
+      'data-loss',
+      /^layer: sh: damaged compression: "broken"/,
+    );
+    for (const code of [2, 104, 127])
+      await failsWith(start(`exit ${code}`), 'internal', new RegExp(`exit code ${code}`));
+  });
+
+  test('one that hangs is killed', async () => {
+    await failsWith(start('exec sleep 1000', 50), 'internal', /ended by signal 9/);
+  });
+});

@@ -5,7 +5,9 @@
 import { once } from 'node:events';
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineError } from '../../lib/errors.ts';
+import { quote } from '../../lib/ids.ts';
 import type { ChildProcessHandle, ProcessExit } from '../../linux/child.ts';
 import { ChildPipes } from '../../linux/child-pipes.ts';
 import { spawnProcess } from '../../linux/command.ts';
@@ -26,6 +28,9 @@ const commands: Readonly<Record<Compression, readonly [DecompressorName, ...stri
 
 const pipeBytes = 1024 ** 2;
 const complaintChars = 300;
+const complaintMs = 500;
+/** A program takes and gives some megabytes in that time, and a disk too. */
+const defaultStallLimitMs = 300_000;
 
 /** A program that decompresses, with its options, and what it takes. */
 export interface Decompressor {
@@ -61,16 +66,18 @@ export class Decompression implements TarFeed {
   readonly #closed: Promise<unknown>;
   readonly #errors: Socket;
   readonly #magic: MagicCheck;
+  readonly #stallLimitMs: number;
   #complaint = '';
   readonly tarFd: number;
 
   private constructor(
-    { about, magic }: { readonly about: string; readonly magic: MagicCheck },
+    about: { readonly about: string; readonly magic: MagicCheck; readonly stallLimitMs: number },
     child: ChildProcessHandle,
     ends: { readonly stdin: number; readonly stdout: number; readonly stderr: number },
   ) {
-    this.#about = about;
-    this.#magic = magic;
+    this.#about = about.about;
+    this.#magic = about.magic;
+    this.#stallLimitMs = about.stallLimitMs;
     this.#child = child;
     this.tarFd = ends.stdout;
     this.#input = new Socket({ fd: ends.stdin, readable: false, writable: true });
@@ -88,7 +95,12 @@ export class Decompression implements TarFeed {
   /** `about` begins the messages of errors. @throws SyscallError, EngineError when the program cannot be started */
   static start(
     poller: Poller,
-    { argv, compression, about }: Decompressor & { readonly about: string },
+    {
+      argv,
+      compression,
+      about,
+      stallLimitMs = defaultStallLimitMs,
+    }: Decompressor & { readonly about: string; readonly stallLimitMs?: number },
   ): Decompression {
     using pipes = new ChildPipes();
     const ends = { stdin: pipes.input(0), stdout: pipes.output(1), stderr: pipes.output(2) };
@@ -98,12 +110,12 @@ export class Decompression implements TarFeed {
     const child = spawnProcess(argv, { fds: pipes.fds, env, newSession: true, poller });
     pipes.handOver();
     const magic = new MagicCheck(compression, about);
-    return new Decompression({ about: `${about}${argv[0]}: `, magic }, child, ends);
+    return new Decompression({ about: `${about}${argv[0]}: `, magic, stallLimitMs }, child, ends);
   }
 
   /**
-   * A program that wants no more has seen the end of the compressed data: the rest goes nowhere, as gzip(1) has it. One that hangs holds
-   * the pull until its client gives it up.
+   * A program that wants no more has seen the end of the compressed data: the rest goes nowhere, as gzip(1) has it. One that hangs is killed
+   * in the end: it would hold an unpacking thread for ever.
    * @throws EngineError data-loss if the program has given up or the bytes are of another kind than said, internal if it could not do its work
    */
   async take(chunk: Uint8Array): Promise<void> {
@@ -113,7 +125,7 @@ export class Decompression implements TarFeed {
       await this.#untilEnded();
       return;
     }
-    if (!this.#input.write(checked)) await drained(this.#input, this.#closed);
+    if (!this.#input.write(checked)) await this.#whileItMoves(drained(this.#input, this.#closed));
   }
 
   /** Nothing more comes. Resolves when the program has written all. @throws EngineError as `take` */
@@ -137,18 +149,28 @@ export class Decompression implements TarFeed {
   }
 
   async #untilEnded(): Promise<void> {
-    const exit = await this.#child.exited;
+    const exit = await this.#whileItMoves(this.#child.exited);
     if (exit.exitCode === 0) return;
-    // What it wrote before its end may still be in the pipe.
-    if (!this.#errors.closed) await once(this.#errors, 'close').catch(() => undefined);
+    // What it wrote before its end may still be in the pipe, which something that it started may hold open.
+    if (!this.#errors.closed)
+      await Promise.race([once(this.#errors, 'close').catch(() => undefined), sleep(complaintMs)]);
     throw this.#failure(exit);
+  }
+
+  async #whileItMoves<T>(work: Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), this.#stallLimitMs);
+    try {
+      return await work;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #failure({ exitCode, signal }: ProcessExit): EngineError {
     if (exitCode === undefined) return new EngineError('internal', `${this.#about}ended by signal ${signal}`);
-    const what = `${this.#complaint.trim()} (exit code ${exitCode})`;
-    // The loader's way to say that a program does not run: no fault of the layer's.
-    if (exitCode >= 126) return new EngineError('internal', this.#about + what);
+    const what = `${quote(this.#complaint.trim())} (exit code ${exitCode})`;
+    // Both say 1 of what they read. Other codes are of what they lack: memory, threads, their libraries.
+    if (exitCode !== 1) return new EngineError('internal', this.#about + what);
     return new EngineError('data-loss', `${this.#about}damaged compression: ${what}`);
   }
 }

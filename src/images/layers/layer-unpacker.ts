@@ -90,7 +90,7 @@ export class LayerUnpacker implements AsyncDisposable {
     return await this.#workers.run(job, { source, openFeed, signal });
   }
 
-  /** Undefined leaves the layer to Node: also where the node is out of descriptors or processes, of which Node needs none. */
+  /** Undefined leaves the layer to Node: also where the node is out of descriptors or processes, of which Node needs fewer. */
   #openFeed(job: UnpackJob): TarFeed | undefined {
     if (this.#programs === undefined) return undefined;
     const decompressor = decompressorFor(job.mediaType, this.#programs.allowed);
