@@ -2,7 +2,7 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { runCommand } from '../linux/command.ts';
-import { findProgram } from '../linux/program.ts';
+import { installedProgram } from '../linux/program.ts';
 
 export interface ProgramFacts {
   readonly name: string;
@@ -30,7 +30,7 @@ const commandTimeoutMs = 10_000;
 export async function readProgramFacts(names: readonly string[]): Promise<ProgramFacts[]> {
   const paths = new Map<string, string>();
   for (const name of names) {
-    const path = pathOf(name);
+    const path = installedProgram(name);
     if (path !== undefined) paths.set(name, path);
   }
   const packages = await readPackages([...paths.values()]);
@@ -46,14 +46,6 @@ export async function readProgramFacts(names: readonly string[]): Promise<Progra
 /** The first thing in the answer that looks like a version. */
 export function parseVersion(output: string): string | undefined {
   return /\bv?(\d+\.\d+(?:\.\d+)?[^\s,()]*)/.exec(output)?.[1];
-}
-
-function pathOf(name: string): string | undefined {
-  try {
-    return findProgram(name);
-  } catch {
-    return undefined;
-  }
 }
 
 async function versionOf(name: string, path: string): Promise<string | undefined> {

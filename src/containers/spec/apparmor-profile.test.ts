@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { runCommand } from '../../linux/command.ts';
-import { findProgram } from '../../linux/program.ts';
+import { installedProgram } from '../../linux/program.ts';
 import { defaultApparmorProfileText } from './apparmor-profile.ts';
 import { parseLoadedProfiles } from './apparmor.ts';
 
@@ -13,11 +13,7 @@ test('AppArmor: the profile is as recorded', (t: TestContext) => {
 });
 
 test('AppArmor: the parser takes the profile', async (t: TestContext) => {
-  try {
-    findProgram('apparmor_parser');
-  } catch {
-    return t.skip('apparmor_parser is not installed');
-  }
+  if (installedProgram('apparmor_parser') === undefined) return t.skip('apparmor_parser is not installed');
   const argv = ['apparmor_parser', '--skip-kernel-load', '--skip-cache'];
   const result = await runCommand(argv, { input: defaultApparmorProfileText() });
   assert.deepEqual([result.exitCode, result.signal], [0, undefined], result.stderr);

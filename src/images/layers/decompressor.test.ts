@@ -7,7 +7,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { ChainId } from '../../lib/ids.ts';
 import { Poller } from '../../linux/poll.ts';
-import { findProgram } from '../../linux/program.ts';
+import { installedProgram } from '../../linux/program.ts';
 import { Decompression, decompressorFor, type DecompressorName } from './decompressor.ts';
 import { archive, diffIdOf, entry } from './testing/tar-build.ts';
 import {
@@ -45,15 +45,6 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await sleep(5);
 }
 
-function isInstalled(name: string): boolean {
-  try {
-    findProgram(name);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 function removeLayers(): void {
   for (const layer of readdirSync(snapshots)) rmSync(join(snapshots, layer), { recursive: true });
 }
@@ -71,7 +62,7 @@ test('no program is taken that is not allowed, or for another compression', () =
 
 for (const name of all) {
   const { mediaType, data } = compressed[name];
-  const skip = isInstalled(name) ? false : `${name} is not installed`;
+  const skip = installedProgram(name) === undefined && `${name} is not installed`;
 
   describe(`layers through ${name}`, { skip }, () => {
     const request = {

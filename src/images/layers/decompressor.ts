@@ -13,7 +13,7 @@ import { ChildPipes } from '../../linux/child-pipes.ts';
 import { spawnProcess } from '../../linux/command.ts';
 import { widenPipe } from '../../linux/pipe.ts';
 import type { Poller } from '../../linux/poll.ts';
-import { findProgram, programPath } from '../../linux/program.ts';
+import { installedProgram, programPath } from '../../linux/program.ts';
 import { compressionOf, drained, MagicCheck, type Compression } from './decompress.ts';
 import type { TarFeed } from './layer-feed.ts';
 
@@ -50,8 +50,7 @@ export function decompressorFor(
     const compression = compressionOf(mediaType);
     const argv = commands[compression];
     if (argv === undefined || !allowed.includes(argv[0])) return undefined;
-    findProgram(argv[0]);
-    return { argv, compression };
+    return installedProgram(argv[0]) === undefined ? undefined : { argv, compression };
   } catch {
     // A compression that is not known either: who unpacks it says so.
     return undefined;
@@ -71,13 +70,13 @@ export class Decompression implements TarFeed {
   readonly tarFd: number;
 
   private constructor(
-    about: { readonly about: string; readonly magic: MagicCheck; readonly stallLimitMs: number },
+    terms: { readonly about: string; readonly magic: MagicCheck; readonly stallLimitMs: number },
     child: ChildProcessHandle,
     ends: { readonly stdin: number; readonly stdout: number; readonly stderr: number },
   ) {
-    this.#about = about.about;
-    this.#magic = about.magic;
-    this.#stallLimitMs = about.stallLimitMs;
+    this.#about = terms.about;
+    this.#magic = terms.magic;
+    this.#stallLimitMs = terms.stallLimitMs;
     this.#child = child;
     this.tarFd = ends.stdout;
     this.#input = new Socket({ fd: ends.stdin, readable: false, writable: true });

@@ -83,18 +83,19 @@ test('CVE-2021-20291: damaged, cut and mislabelled compression ends with an erro
   const broken = Buffer.from(gzip);
   broken.fill(0xff, 40, 80);
   const cases: [string, Buffer, RegExp][] = [
-    ['+gzip', gzip.subarray(0, gzip.length - 10), /damaged compression/],
+    ['+gzip', gzip.subarray(0, gzip.length - 10), /unexpected end|middle/],
     ['+gzip', broken, /damaged compression/],
     ['+gzip', zstd, /says gzip, the bytes are zstd/],
     ['+gzip', tar, /says gzip, the bytes are none/],
     ['', gzip, /says none, the bytes are gzip/],
     ['+zstd', zstd.subarray(0, zstd.length - 3), /middle of a frame|damaged/],
-    ['+zstd', Buffer.concat([zstd, Buffer.from('garbage!')]), /follows a frame|damaged compression/],
+    ['+zstd', Buffer.concat([zstd, Buffer.from('garbage!')]), /follows a frame/],
     ['+gzip', Buffer.alloc(0), /empty/],
   ];
-  for (const [, unpacker] of decompressors) {
-    for (const [suffix, data, message] of cases) {
+  for (const [by, unpacker] of decompressors) {
+    for (const [suffix, data, byNode] of cases) {
       const source = chunks(data, 50_000);
+      const message = by === 'Node' ? byNode : new RegExp(`${byNode.source}|damaged compression`);
       await refuses(tar, 'data-loss', message, { mediaType: tarType + suffix, source, unpacker });
     }
   }
