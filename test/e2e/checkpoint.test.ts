@@ -218,8 +218,9 @@ function assertWhole(archive: string): void {
   for (const name of wanted) assert.ok(files.includes(name), `${name} in ${files.join(' ')}`);
 }
 
-/** The last number in a CRI log. */
+/** The last number on standard output in a CRI log, where lines of both streams may stand in any order. */
 function lastCount(file: string): number {
-  const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const lines = text.split('\n').filter((line) => line.includes(' stdout '));
   return Number(lines.at(-1)?.split(' ').at(-1) ?? 0);
 }

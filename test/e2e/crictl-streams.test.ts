@@ -10,7 +10,7 @@ import { Crictl, crictlSkipReason } from './engine/crictl.ts';
 import { webPage } from './engine/images.ts';
 import { containerSpec, idleSpec, podSpec, untilListening } from './engine/pods.ts';
 import { engineSkipReason, startTestNode, type TestNode } from './engine/test-node.ts';
-import { untilServed } from './engine/wait.ts';
+import { eventually, untilServed } from './engine/wait.ts';
 
 const skip = engineSkipReason() ?? crictlSkipReason() ?? false;
 const transports = ['spdy', 'websocket'] as const;
@@ -56,9 +56,13 @@ describe('crictl: logs and streams', { skip, timeout: 180_000 }, () => {
   });
 
   test('logs shows both streams, the last lines, what came since a time, and bytes up to a limit', async () => {
-    const command = ['sh', '-c', 'echo one; echo two; echo wrong >&2; printf "no end"; sleep 1000'];
-    const id = await run('writer', node.images.busybox, { command });
-    const shown = await crictl.run(['logs', id]);
+    // Two streams keep their order in a log only with time between them.
+    const script = 'echo one; echo two; sleep 0.5; echo wrong >&2; sleep 0.5; printf "no end"; sleep 1000';
+    const id = await run('writer', node.images.busybox, { command: ['sh', '-c', script] });
+    const shown = await eventually('the last line', async () => {
+      const logs = await crictl.run(['logs', id]);
+      return logs.stdout.includes('no end') ? logs : undefined;
+    });
     assert.equal(shown.stdout.toString(), 'one\ntwo\nno end');
     assert.equal(shown.stderr, 'wrong\n');
     assert.equal(await crictl.ok('logs', '--tail', '2', id), 'no end');
