@@ -17,6 +17,7 @@ import { startMetrics } from './daemon/metrics.ts';
 import { startNetworks } from './daemon/networking.ts';
 import { recoverEngine } from './daemon/recovery.ts';
 import { findRuntimes, handlerFacts } from './daemon/runtimes.ts';
+import { returnUnusedMemory } from './daemon/unused-memory.ts';
 import { unmapStartPages } from './daemon/start-pages.ts';
 import { startWarnings } from './daemon/start-warnings.ts';
 import { startTraces } from './daemon/traces.ts';
@@ -59,6 +60,7 @@ export async function startDaemon(config: Config, version: string): Promise<Daem
   void handlerFacts(parts.runtimes, parts.trials);
   for (const warning of startWarnings(config, parts.runtimes.handlers.values())) log.warn(warning);
   unmapStartPages(log, stack);
+  returnUnusedMemory(stack);
   const running = stack.move();
   return { log, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
 }

@@ -2,6 +2,7 @@
 import { bindUnchecked } from './libc.ts';
 
 const mallopt = bindUnchecked<[parameter: number, value: number]>('int mallopt(int param, int value)');
+const mallocTrim = bindUnchecked<[keptBytes: number]>('int malloc_trim(size_t pad)');
 
 /** malloc.h */
 const M_ARENA_MAX = -8;
@@ -12,4 +13,9 @@ const M_ARENA_MAX = -8;
  */
 export function shareArenas(): void {
   mallopt(M_ARENA_MAX, 1);
+}
+
+/** Gives back what was freed (malloc_trim(3)): by itself the allocator keeps all pages below the last one that is in use. About a millisecond. */
+export function releaseFreeMemory(): void {
+  mallocTrim(0);
 }
