@@ -8,15 +8,15 @@
  */
 import { setFlagsFromString } from 'node:v8';
 
-/** By how much what lives may grow before it is collected. V8 lets eight megabytes lie in any case. */
+/** How much may come before the next collection, in percent of what lives. V8 lets eight megabytes come in any case. */
 const usualGrowthPercent = 25;
-/** The same where much garbage comes: some 70 MB. */
+/** The same where much garbage comes: some 70 MB beside what lives in the daemon. */
 const roomyGrowthPercent = 400;
 
 let growers = 0;
 
 /**
- * For the start of the process, before all else. `--optimize-for-size` would save ten megabytes more, but V8 then drops hidden classes with
+ * For the start of the process, before all else. `--optimize-for-size` would save up to ten megabytes more, but V8 then drops hidden classes with
  * the code that was compiled for them in each collection of an idle daemon: what a kubelet asks took a third longer.
  */
 export function keepHeapSmall(): void {

@@ -221,6 +221,6 @@ function assertWhole(archive: string): void {
 /** The last number on standard output in a CRI log, where lines of both streams may stand in any order. */
 function lastCount(file: string): number {
   const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
-  const lines = text.split('\n').filter((line) => line.includes(' stdout '));
-  return Number(lines.at(-1)?.split(' ').at(-1) ?? 0);
+  const counts = Array.from(text.matchAll(/ stdout F (\d+)\n/g), ([, count]) => Number(count));
+  return counts.at(-1) ?? 0;
 }

@@ -57,7 +57,7 @@ describe('crictl: logs and streams', { skip, timeout: 180_000 }, () => {
 
   test('logs shows both streams, the last lines, what came since a time, and bytes up to a limit', async () => {
     // Two streams keep their order in a log only with time between them.
-    const script = 'echo one; echo two; sleep 0.5; echo wrong >&2; sleep 0.5; printf "no end"; sleep 1000';
+    const script = 'echo one; echo two; sleep 1; echo wrong >&2; sleep 1; printf "no end"; sleep 1000';
     const id = await run('writer', node.images.busybox, { command: ['sh', '-c', script] });
     const shown = await eventually('the last line', async () => {
       const logs = await crictl.run(['logs', id]);
